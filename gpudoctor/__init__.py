@@ -1,0 +1,58 @@
+"""The doctor for NVIDIA GPU machines. What a plugin author needs is imported from here.
+
+Names arrive when they are first used: `gpudoctor --version` must not pay for the engine.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpudoctor.diagnose import Evidence, Finding, NotApplicable, Severity, check
+    from gpudoctor.host import Completed, FileStatus, Host, NotRunning, Unavailable
+    from gpudoctor.registry import fact
+    from gpudoctor.repair import Effort, Findings, Manual, Phase, Reboot, RemoveFile, Risk, Run, Step, WriteFile, fix
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Completed",
+    "Effort",
+    "Evidence",
+    "FileStatus",
+    "Finding",
+    "Findings",
+    "Host",
+    "Manual",
+    "NotApplicable",
+    "NotRunning",
+    "Phase",
+    "Reboot",
+    "RemoveFile",
+    "Risk",
+    "Run",
+    "Severity",
+    "Step",
+    "Unavailable",
+    "WriteFile",
+    "__version__",
+    "check",
+    "fact",
+    "fix",
+]
+
+_HOMES = {
+    "gpudoctor.diagnose": ("Evidence", "Finding", "NotApplicable", "Severity", "check"),
+    "gpudoctor.host": ("Completed", "FileStatus", "Host", "NotRunning", "Unavailable"),
+    "gpudoctor.registry": ("fact",),
+    "gpudoctor.repair": (
+        *("Effort", "Findings", "Manual", "Phase", "Reboot", "RemoveFile", "Risk", "Run", "Step", "WriteFile", "fix"),
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
+
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,64 @@
+"""The command line. Each command opens a host, calls one function, prints, and gives an exit code.
+
+`main` keeps two doors: the common spellings of `check`, and `--version`, do not wait for typer to be imported
+(measured: it doubles the time of a check); everything else, and everything wrong, goes through typer.
+"""
+
+import sys
+from typing import NoReturn
+
+COULD_NOT_TELL = 3  # exit code: also bad usage, which must not look like a sick machine
+
+
+def main() -> NoReturn:
+    """The console script: runs the command line of this process and ends it."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """One command line. Returns the exit code; prints answers to standard output, everything else to standard error."""
+    from gpudoctor.host import BadSource  # here for start-up: --version needs nothing
+    from gpudoctor.registry import NoPlugins
+
+    if arguments == ["--version"]:
+        from gpudoctor import __version__
+
+        print(f"gpudoctor {__version__}")
+        return 0
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except (BadSource, NoPlugins, BadUsage) as error:
+        print(f"gpudoctor: {error}", file=sys.stderr)
+        return COULD_NOT_TELL
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`). Python would complain once more when it closes the stream at exit.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COULD_NOT_TELL
+    except OSError as error:  # a full disk under standard output, say
+        print(f"gpudoctor: {error}", file=sys.stderr)
+        return COULD_NOT_TELL
+    except KeyboardInterrupt:
+        print("gpudoctor: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+class BadUsage(Exception):
+    """What the user asked for cannot be done; the text is the whole explanation."""
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["check"]:
+        from gpudoctor.cli.options import quick_check_options
+
+        options = quick_check_options(arguments[1:])
+        if options is not None:
+            from gpudoctor.cli.check import check
+
+            return check(options)
+    from gpudoctor.cli.app import run_app
+
+    return run_app(arguments)

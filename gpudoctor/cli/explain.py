@@ -1,0 +1,89 @@
+"""`gpudoctor explain`: what a check is about, or which checks an error message points to."""
+
+import re
+import sys
+from collections.abc import Sequence
+
+from gpudoctor.cli import COULD_NOT_TELL
+from gpudoctor.cli.check import wants_colour
+from gpudoctor.diagnose import Check
+from gpudoctor.registry import load_plugins, registry
+from gpudoctor.repair import fixes_for
+
+HEADINGS = ("What", "Proof", "Repair", "Reference")
+
+
+def explain(subject: str) -> int:
+    """Print the page of a check, or of those whose symptoms match a message; all titles without a subject."""
+    load_plugins(fixes=True)
+    if not subject:
+        _print_list(list(registry.checks.values()))
+        return 0
+    known = registry.checks.get(subject)
+    matching = [known] if known else checks_for_message(subject)
+    if matching:
+        for check in matching[:3]:
+            _print_page(check)
+        if matching[3:]:
+            print("See also: " + ", ".join(check.id for check in matching[3:]))
+        return 0
+    near = [
+        check
+        for check in registry.checks.values()
+        if subject.lower() in check.id or subject.lower() in check.title.lower()
+    ]
+    if near:
+        _print_list(near)
+        return 0
+    print(f"gpudoctor: no check is called {subject!r}, and none knows it as an error message", file=sys.stderr)
+    return COULD_NOT_TELL
+
+
+def checks_for_message(message: str) -> list[Check]:
+    """The checks that list this message among their symptoms, the longest match first."""
+    found = []
+    for check in registry.checks.values():
+        lengths = [len(match[0]) for pattern in check.symptoms if (match := re.search(pattern, message, re.IGNORECASE))]
+        if lengths:
+            found.append((-max(lengths), check.id, check))
+    return [check for *_, check in sorted(found, key=lambda row: row[:2])]
+
+
+def _print_page(check: Check) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(no_color=not wants_colour(), highlight=False, width=None if sys.stdout.isatty() else 80)
+    title, *paragraphs = check.explanation.split("\n\n")
+    console.print(Text(check.id, style="bold cyan"))
+    console.print(Text(" ".join(title.split()), style="bold"))
+    for paragraph in paragraphs:
+        heading, separator, body = paragraph.partition(":")
+        if separator and heading in HEADINGS:
+            console.print(Text(heading, style="bold"))
+            paragraph = body
+        console.print(Padding(Text(" ".join(paragraph.split())), (0, 0, 0, 2)))
+    rows = (
+        ("Severity", check.severity.name.lower()),
+        ("Explained by", ", ".join(check.after)),
+        ("Messages", "\n".join(check.symptoms) or f"none: {check.no_symptom}"),
+        ("Fixes", ", ".join(fixes_for(check.id)) or "none that a machine could carry out"),
+    )
+    for heading, text in rows:
+        if text:
+            console.print(Text(heading, style="bold"))
+            console.print(Padding(Text(text), (0, 0, 0, 2)))
+    console.print()
+
+
+def _print_list(checks: Sequence[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column()
+    for check in sorted(checks, key=lambda check: check.id):
+        table.add_row(check.id, check.title)
+    Console(no_color=not wants_colour(), highlight=False).print(table)

@@ -1,0 +1,48 @@
+"""The options that commands share, and a reader of `check`'s plain spellings that needs no library."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+FORMATS = ("text", "json")
+
+
+class CheckOptions(NamedTuple):
+    """`gpudoctor check`, as typer or the quick reader understood it."""
+
+    root: str | None = None
+    kernel: str | None = None
+    snapshot: str | None = None
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    format: str = "text"
+    output: str | None = None
+    expect_gpus: int | None = None
+    timeout: float = 20.0
+
+
+def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
+    """The options of `check` in the spellings `--name value` and `--name=value`.
+
+    None for anything else, `--help` and mistakes included: typer then explains.
+    """
+    values: dict[str, object] = {}
+    words = list(arguments)
+    while words:
+        name, equals, value = words.pop(0).partition("=")
+        field = name.removeprefix("--").replace("-", "_")
+        if not name.startswith("--") or field not in CheckOptions._fields or (not equals and not words):
+            return None
+        text = value if equals else words.pop(0)
+        if text.startswith("-"):
+            return None
+        if field in ("only", "skip"):
+            values[field] = (*values.get(field, ()), text)  # type: ignore[misc]
+            continue
+        read = {"expect_gpus": int, "timeout": float}.get(field, str)
+        try:
+            values[field] = read(text)
+        except ValueError:
+            return None
+    options = CheckOptions(**values)  # type: ignore[arg-type]
+    plausible = options.format in FORMATS and (options.expect_gpus or 0) >= 0 and options.timeout > 0
+    return options if plausible else None

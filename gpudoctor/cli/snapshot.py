@@ -1,0 +1,31 @@
+"""`gpudoctor snapshot`: record exactly the answers that the checks get, redacted."""
+
+import json
+import sys
+
+from gpudoctor import __version__
+from gpudoctor.cli.check import deliver, diagnose_with
+from gpudoctor.cli.source import open_host
+from gpudoctor.redact import redacted
+from gpudoctor.registry import Facts, load_plugins, registry
+from gpudoctor.repair import make_plan
+from gpudoctor.reports.machine import machine_summary
+from gpudoctor.snapshot import RecordingHost, as_document
+
+
+def snapshot(output: str | None, root: str | None, kernel: str | None, timeout: float) -> int:
+    """Write the snapshot; also what planning a repair would ask is recorded. Returns 0."""
+    recorder = RecordingHost(open_host(root, kernel, None, timeout))
+    facts = Facts(recorder)
+    report = diagnose_with(facts)
+    load_plugins(fixes=True)
+    make_plan(report, registry.fixes.values(), facts)
+    machine_summary(facts)
+    document = as_document(redacted(recorder.answers), __version__)
+    deliver(json.dumps(document, indent=1) + "\n", output)
+    if output:
+        print(
+            f"{output}: {len(recorder.answers)} answers recorded, redacted; look through it before you share it",
+            file=sys.stderr,
+        )
+    return 0

@@ -1,0 +1,201 @@
+"""Run checks, causes before their consequences, and say what became of each."""
+
+import enum
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from graphlib import TopologicalSorter
+from typing import Any, NamedTuple, TypeVar
+
+from gpudoctor.host import NotRunning, Unavailable
+from gpudoctor.registry import Facts, needs, registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Severity(enum.IntEnum):
+    INFO = 1
+    WARNING = 2
+    ERROR = 3
+
+
+class Status(enum.Enum):
+    OK = "ok"
+    FOUND = "found"
+    BLOCKED = "blocked"  # explained by a cause that was found before it
+    UNKNOWN = "unknown"  # a fact could not be had
+    CRASHED = "crashed"  # our bug
+    SKIPPED = "skipped"  # deselected, or not applicable here
+
+
+class NotApplicable(Exception):
+    """Raised by a check that makes no sense on this machine; the text says why. The outcome is `skipped`."""
+
+
+class Evidence(NamedTuple):
+    """What was read, where. `source`: a path, a command, "NVML"... `value`: as it stands there, shortened."""
+
+    source: str
+    value: str
+
+
+class Finding(NamedTuple):
+    """One problem on one subject."""
+
+    summary: str  # one sentence
+    subject: str = ""  # "0000:01:00.0", "6.1.0-56-amd64", "/usr/lib/.../libcuda.so.535.309.01"
+    evidence: Sequence[Evidence] = ()
+    remedy: str = ""  # what to do, in one or two sentences
+    severity: Severity | None = None  # None: the check's own
+
+
+class Check(NamedTuple):
+    """A registered check; see `check` for the fields."""
+
+    id: str
+    severity: Severity
+    after: tuple[str, ...]
+    symptoms: tuple[str, ...]
+    no_symptom: str
+    function: Callable[..., Iterable[Finding]]
+
+    @property
+    def explanation(self) -> str:
+        from inspect import cleandoc  # here for start-up: only `explain` asks
+
+        return cleandoc(self.function.__doc__ or "")
+
+    @property
+    def title(self) -> str:
+        return (self.function.__doc__ or self.id).strip().partition("\n")[0]
+
+
+class Outcome(NamedTuple):
+    """What became of a check."""
+
+    check: Check
+    status: Status
+    findings: tuple[Finding, ...] = ()
+    reason: str = ""
+    matters: bool = False  # an unknown (or a crash) that forbids to call the machine fine
+    cause: str = ""  # of a blocked one: the id of the finding that explains it
+
+
+class Ranked(NamedTuple):
+    """A finding in the report's order. `explains`: ids of the checks that it blocked."""
+
+    check: Check
+    finding: Finding
+    severity: Severity
+    explains: tuple[str, ...]
+
+
+class Report(NamedTuple):
+    """All outcomes, causes before consequences, and the findings, root cause first, then by severity."""
+
+    outcomes: tuple[Outcome, ...]
+    findings: tuple[Ranked, ...]
+
+    @property
+    def status(self) -> str:
+        """The worst severity in lower case, "unknown" if something that matters could not be told, or "ok"."""
+        worst = max((ranked.severity for ranked in self.findings), default=Severity.INFO)
+        if worst > Severity.INFO:
+            return worst.name.lower()
+        if any(outcome.matters for outcome in self.outcomes):
+            return "unknown"
+        return "info" if self.findings else "ok"
+
+    @property
+    def exit_code(self) -> int:
+        return {"ok": 0, "info": 0, "warning": 1, "error": 2, "unknown": 3}[self.status]
+
+
+def check(
+    id: str,
+    *,
+    severity: Severity = Severity.ERROR,
+    after: Sequence[str] = (),
+    symptoms: Sequence[str] = (),
+    no_symptom: str = "",
+) -> Callable[[F], F]:
+    """Register a check: a pure function of facts that yields findings.
+
+    `after`: ids of possible causes; where one of them is found, this check's own findings are explained by it.
+    `symptoms`: regular expressions of the messages that users see; a check without one says in `no_symptom` why.
+    The docstring is what `gpudoctor explain` prints. Raises TypeError if a parameter is no fact.
+    """
+
+    def register(function: F) -> F:
+        needs(function)  # a parameter that cannot be injected fails here, at the function that has it
+        registry.checks[id] = Check(id, severity, tuple(after), tuple(symptoms), no_symptom, function)
+        return function
+
+    return register
+
+
+def diagnose(facts: Facts, checks: Iterable[Check], *, deselected: Iterable[Check] = ()) -> Report:
+    """Run the checks; those deselected are reported as skipped, and explain nothing."""
+    chosen = {check.id: check for check in checks}
+    graph = {id: [cause for cause in check.after if cause in chosen] for id, check in sorted(chosen.items())}
+    outcomes: dict[str, Outcome] = {}
+    for id in TopologicalSorter(graph).static_order():
+        own = run_check(chosen[id], facts)
+        cause = "" if own.status in (Status.OK, Status.SKIPPED) else _cause(graph[id], outcomes)
+        outcomes[id] = (
+            Outcome(chosen[id], Status.BLOCKED, reason=f"explained by {cause}", cause=cause) if cause else own
+        )
+    broken = [_broken_plugin(plugin.name, plugin.reason) for plugin in registry.broken.values()]
+    skipped = [Outcome(check, Status.SKIPPED, reason="deselected") for check in deselected]
+    ordered = (*outcomes.values(), *broken, *skipped)
+    return Report(ordered, tuple(_ranked(ordered)))
+
+
+def run_check(check: Check, facts: Facts) -> Outcome:
+    """One check alone, whatever comes before it."""
+    try:
+        findings = tuple(facts.call(check.function))
+    except NotApplicable as reason:
+        return Outcome(check, Status.SKIPPED, reason=str(reason))
+    except NotRunning as reason:
+        return Outcome(check, Status.UNKNOWN, reason=str(reason))
+    except Unavailable as reason:
+        return Outcome(check, Status.UNKNOWN, reason=str(reason), matters=check.severity is Severity.ERROR)
+    except Exception:  # noqa: BLE001 - one broken check must not hide what the others found
+        from traceback import format_exc
+
+        return Outcome(check, Status.CRASHED, reason=format_exc(), matters=True)
+    return Outcome(check, Status.FOUND if findings else Status.OK, findings)
+
+
+def _cause(after: Sequence[str], outcomes: dict[str, Outcome]) -> str:
+    """The root cause among the checks that come before, "" if none of them fired."""
+    for id in after:
+        before = outcomes[id]
+        if before.status is Status.BLOCKED:
+            return before.cause
+        if any((finding.severity or before.check.severity) > Severity.INFO for finding in before.findings):
+            return id
+    return ""
+
+
+def _broken_plugin(name: str, reason: str) -> Outcome:
+    check = Check(f"plugin.{name}", Severity.ERROR, (), (), "a plugin's module that cannot be imported", lambda: ())
+    return Outcome(check, Status.CRASHED, reason=reason, matters=True)
+
+
+def _ranked(outcomes: Sequence[Outcome]) -> Iterator[Ranked]:
+    explained: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.status is Status.BLOCKED:
+            explained.setdefault(outcome.cause, []).append(outcome)
+    rows: list[tuple[int, int, int, int, Ranked]] = []
+    for place, outcome in enumerate(outcomes):
+        consequences = explained.get(outcome.check.id, [])
+        for finding in outcome.findings:
+            severity = finding.severity or outcome.check.severity
+            # A cause is as bad as the worst that it explains: a warning must not make a broken machine exit with 1.
+            if severity > Severity.INFO:
+                severity = max([severity, *(consequence.check.severity for consequence in consequences)])
+            ids = tuple(consequence.check.id for consequence in consequences)
+            rows.append((-severity, -len(ids), place, len(rows), Ranked(outcome.check, finding, severity, ids)))
+    for *_, ranked in sorted(rows, key=lambda row: row[:4]):
+        yield ranked

@@ -1,0 +1,92 @@
+"""NVIDIA devices on the PCI bus, whether or not a driver holds them, with what the GPU table knows of them."""
+
+from typing import NamedTuple
+
+from gpudoctor.host import Host
+from gpudoctor.registry import fact
+
+
+class PciGpu(NamedTuple):
+    """One NVIDIA display or 3D controller. What the table does not know is "" or None."""
+
+    address: str  # "0000:01:00.0"
+    device_id: str  # "2c58"
+    driver: str  # who owns it: "nvidia", "nouveau", "nova_core", "vfio-pci", "" nobody
+    name: str  # "NVIDIA H200", "" if the table has not met it
+    architecture: str  # "Hopper"
+    module: str  # "open-only", "proprietary-only", "either", "" unknown
+    last_branch: int | None  # the last driver branch that serves it, None: still served, or unknown
+    first_driver: str  # the first open driver release that lists it: "570.86.16", "" unknown
+    regions: tuple[tuple[int, int], ...] = ()  # (start, size) of the assigned memory regions, BAR0 first
+    readable: bool = True  # False: its configuration space reads as all ones, the device is gone from the bus
+
+    @property
+    def label(self) -> str:
+        return self.name or f"NVIDIA device {self.device_id}"
+
+
+class PciGpus(NamedTuple):
+    """All NVIDIA GPUs on the bus, by address, and the number of NVSwitches (class 0680)."""
+
+    gpus: tuple[PciGpu, ...]
+    nvswitches: int = 0
+
+
+_BUS = "/sys/bus/pci/devices"
+_NVIDIA = "10DE"
+
+
+@fact
+def pci_gpus(host: Host) -> PciGpus:
+    """From one uevent file per device; on a machine without a PCI bus there are none."""
+    gpus, nvswitches = [], 0
+    for address in host.list(_BUS) or ():
+        values = dict(
+            line.split("=", 1) for line in (host.read(f"{_BUS}/{address}/uevent") or "").split() if "=" in line
+        )
+        vendor, _, device = values.get("PCI_ID", "").partition(":")
+        device_class = values.get("PCI_CLASS", "").zfill(6)[:4]  # without programming interface: "0300", "0302"
+        if vendor != _NVIDIA:
+            continue
+        if device_class == "0680":
+            nvswitches += 1
+        elif device_class.startswith("03"):
+            gpus.append(_gpu(host, address, device.lower(), values.get("DRIVER", "")))
+    return PciGpus(tuple(gpus), nvswitches)
+
+
+def _gpu(host: Host, address: str, device_id: str, driver: str) -> PciGpu:
+    from gpudoctor.knowledge import (
+        KnownGpu,
+        known_gpus,
+    )  # here for start-up: most machines in trouble have a GPU, CI has not
+
+    known = known_gpus().get(device_id) or KnownGpu("", "", "", "", None, "")
+    # Reading the configuration space of a sleeping laptop GPU would wake it up.
+    asleep = (host.read(f"{_BUS}/{address}/power/runtime_status") or "").strip() == "suspended"
+    head = None if asleep else host.read_bytes(f"{_BUS}/{address}/config", 4)
+    return PciGpu(
+        address,
+        device_id,
+        driver,
+        known.name,
+        known.architecture,
+        known.module,
+        known.last_branch,
+        known.first_driver,
+        _regions(host.read(f"{_BUS}/{address}/resource") or ""),
+        head != b"\xff\xff\xff\xff",
+    )
+
+
+def _regions(text: str) -> tuple[tuple[int, int], ...]:
+    """Assigned ones among the six base address registers: lines "start end flags" in hexadecimal."""
+    regions = []
+    for line in text.splitlines()[:6]:
+        try:
+            start, end, _ = (int(word, 16) for word in line.split())
+        except ValueError:  # not three numbers: no region that could be judged
+            continue
+        if start:
+            regions.append((start, end - start + 1))
+    return tuple(regions)

@@ -1,0 +1,94 @@
+"""The four driver versions that explain most broken machines, and whether a driver is wanted here at all."""
+
+from typing import NamedTuple
+
+from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.kernels import ModuleFile, ModuleFiles
+from gpudoctor.facts.libraries import DriverLibraries
+from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.facts.runfile import RunfileTraces
+from gpudoctor.facts.system import Kernel
+from gpudoctor.host import NotRunning, Unavailable
+from gpudoctor.registry import fact
+
+
+class DriverVersions(NamedTuple):
+    """Each "" where there is none; `loaded` is also "" on a disk, where nothing is loaded."""
+
+    loaded: str  # L: the module in the kernel
+    on_disk: str  # D: the module that modprobe would load for the running kernel
+    on_disk_path: str
+    user_space: str  # U: what libcuda.so.1 or libnvidia-ml.so.1 leads to
+    user_space_path: str
+    packaged: str  # P: the user-space driver package
+    packaged_name: str
+
+
+class DriverWanted(NamedTuple):
+    """Why somebody wants an NVIDIA driver here: installed packages, a DKMS source, traces of the installer."""
+
+    reasons: tuple[str, ...]
+
+
+def is_user_space_package(package: Package) -> bool:
+    """Does it carry libcuda or libnvidia-ml? By the names of Debian, Ubuntu, NVIDIA, Fedora, SUSE and Arch."""
+    name = package.name
+    return name in (
+        "libcuda1",
+        "libnvidia-ml1",
+        "nvidia-driver-cuda",
+        "nvidia-driver-cuda-libs",
+        "nvidia-driver-libs",
+        "xorg-x11-drv-nvidia-cuda-libs",
+        "xorg-x11-drv-nvidia-libs",
+        "nvidia-utils",
+    ) or name.startswith(("libnvidia-compute-", "libnvidia-compute", "nvidia-compute-G0", "nvidia-compute-utils-G0"))
+
+
+def is_driver_package(package: Package) -> bool:
+    """Does this package bring a part of the kernel driver or its user space?"""
+    return is_user_space_package(package) or package.name.startswith(
+        ("nvidia-driver", "nvidia-kernel", "nvidia-dkms", "nvidia-open", "linux-modules-nvidia", "akmod-nvidia")
+        + ("kmod-nvidia", "nvidia-tesla", "nvidia-legacy", "xorg-x11-drv-nvidia", "nvidia-gfxG0", "nvidia-video-G0")
+    )
+
+
+@fact
+def driver_versions(
+    kernel: Kernel,
+    loaded: LoadedDriver | Unavailable,
+    files: ModuleFiles,
+    libraries: DriverLibraries,
+    packages: Packages | Unavailable,
+) -> DriverVersions:
+    """All four, side by side."""
+    if isinstance(loaded, Unavailable) and not isinstance(loaded, NotRunning):
+        raise loaded
+    module = next(iter(files.of(kernel.release)), None) or ModuleFile("", "", "", "", "", "", "", 0.0)
+    library = libraries.get("libcuda.so.1") or libraries.get("libnvidia-ml.so.1")
+    package = next(
+        (p for p in packages.installed() if is_user_space_package(p)) if isinstance(packages, Packages) else iter(()),
+        None,
+    )
+    return DriverVersions(
+        loaded.version if isinstance(loaded, LoadedDriver) else "",
+        module.version,
+        module.path,
+        libraries.version,
+        library.real_path if library else "",
+        package.upstream if package else "",
+        package.name if package else "",
+    )
+
+
+@fact
+def driver_wanted(packages: Packages | Unavailable, dkms: Dkms, runfile: RunfileTraces) -> DriverWanted:
+    """From what is installed; a package manager that cannot be read leaves the other two to decide."""
+    reasons = []
+    if isinstance(packages, Packages):
+        driver = [package.name for package in packages.installed() if is_driver_package(package)]
+        reasons += [f"package {name}" for name in driver[:3]]
+    reasons += [f"DKMS source {source.module}/{source.version}" for source in dkms.sources]
+    reasons += [f"installer trace {path}" for path in runfile.paths[:1]]
+    return DriverWanted(tuple(reasons))

@@ -1,0 +1,207 @@
+"""Fixes, the steps they are made of, and the plan that orders them."""
+
+import enum
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from gpudoctor.diagnose import Finding, Report, Severity, Status
+from gpudoctor.host import Unavailable
+from gpudoctor.registry import Facts, needs, registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Effort(enum.IntEnum):
+    """How much a fix interferes; the least invasive that cures a finding is chosen."""
+
+    EXPLAIN = 0
+    ENVIRONMENT_VARIABLE = 1
+    PYTHON_PACKAGE = 2
+    RELOAD = 3
+    REBOOT = 4
+    BUILD_MODULE = 5
+    FINISH_PACKAGES = 6
+    INITRAMFS = 7
+    KEY_ENROLMENT = 8
+    SWITCH_FLAVOUR = 9
+    ONE_ORIGIN = 10
+    CHANGE_BRANCH = 11
+
+
+class Risk(enum.IntEnum):
+    LOW = 1  # undone by gpudoctor, disturbs nothing
+    MEDIUM = 2  # changes packages or stops services
+    HIGH = 3  # cannot be undone, or may leave the machine without a display
+
+
+class Phase(enum.IntEnum):
+    """Steps of several fixes are carried out in this order."""
+
+    SIMULATE = 0
+    STOP = 1
+    REMOVE = 2
+    INSTALL = 3
+    CONFIGURE = 4
+    BUILD = 5
+    REBUILD = 6  # depmod, initramfs
+    RELOAD = 7
+    REBOOT = 8
+    AFTERWARDS = 9
+
+
+class Run(NamedTuple):
+    """A command, never through a shell."""
+
+    argv: tuple[str, ...]
+
+    def __str__(self) -> str:
+        import shlex
+
+        return shlex.join(self.argv)
+
+
+class WriteFile(NamedTuple):
+    """A file's whole new text."""
+
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"write {self.path}"
+
+
+class RemoveFile(NamedTuple):
+    path: str
+
+    def __str__(self) -> str:
+        return f"remove {self.path}"
+
+
+class Reboot(NamedTuple):
+    """Restart the machine; what comes after is taken up again then."""
+
+    def __str__(self) -> str:
+        return "systemctl reboot"
+
+
+class Manual(NamedTuple):
+    """What only a person can do: at the console, in the firmware, with a screwdriver."""
+
+    instruction: str
+
+    def __str__(self) -> str:
+        return self.instruction
+
+
+Action = Run | WriteFile | RemoveFile | Reboot | Manual
+
+
+class Step(NamedTuple):
+    """One change as data. File actions are undone from the journal; `undo` is for the others (None: it cannot be)."""
+
+    action: Action
+    why: str
+    phase: Phase = Phase.CONFIGURE
+    risk: Risk = Risk.LOW
+    root: bool = True
+    verify: Run | None = None
+    undo: Run | Manual | None = None
+
+
+class Fix(NamedTuple):
+    """A registered fix; see `fix` for the fields."""
+
+    id: str
+    cures: tuple[str, ...]
+    effort: Effort
+    function: Callable[..., Iterable[Step]]
+
+    @property
+    def title(self) -> str:
+        return (self.function.__doc__ or self.id).strip().partition("\n")[0]
+
+
+class Findings(NamedTuple):
+    """For fixes: the findings that this fix is asked to cure, with the id of the check of each."""
+
+    items: tuple[tuple[str, Finding], ...]
+
+
+class Chosen(NamedTuple):
+    """A fix and its steps. `cures`: the open finding ids it is chosen for."""
+
+    fix: Fix
+    steps: tuple[Step, ...]
+    cures: tuple[str, ...]
+
+
+class Plan(NamedTuple):
+    """The chosen fixes, all steps in order, what else would do, and what is left for a person."""
+
+    chosen: tuple[Chosen, ...]
+    steps: tuple[Step, ...]
+    alternatives: tuple[Chosen, ...]  # for the same findings, more invasive
+    left: tuple[str, ...]  # ids of findings that no fix cures here
+    unknown: tuple[tuple[str, str], ...]  # fixes that could not be planned, and why
+
+    @property
+    def reboots(self) -> bool:
+        return any(isinstance(step.action, Reboot) for step in self.steps)
+
+
+def fix(id: str, *, cures: Sequence[str], effort: Effort) -> Callable[[F], F]:
+    """Register a fix: a generator of steps from facts, which yields nothing where it is not applicable."""
+
+    def register(function: F) -> F:
+        needs(function)
+        registry.fixes[id] = Fix(id, tuple(cures), effort, function)
+        return function
+
+    return register
+
+
+def fixes_for(check_id: str) -> tuple[str, ...]:
+    """Ids of the registered fixes that cure findings of this check, the least invasive first."""
+    able = [fix for fix in registry.fixes.values() if check_id in fix.cures]
+    return tuple(fix.id for fix in sorted(able, key=lambda fix: (fix.effort, fix.id)))
+
+
+def make_plan(report: Report, fixes: Iterable[Fix], facts: Facts) -> Plan:
+    """For each finding (not those of mere information) the least invasive fix that applies here."""
+    open_ids = list(dict.fromkeys(ranked.check.id for ranked in report.findings if ranked.severity > Severity.INFO))
+    found = {outcome.check.id: outcome for outcome in report.outcomes if outcome.status is Status.FOUND}
+    candidates, unknown = [], []
+    for able in sorted(fixes, key=lambda fix: (fix.effort, fix.id)):
+        cured = tuple(id for id in open_ids if id in able.cures)
+        if not cured:
+            continue
+        items = tuple((id, finding) for id in cured for finding in found[id].findings)
+        try:
+            steps = tuple(facts.with_known(Findings(items)).call(able.function))
+        except Unavailable as reason:
+            unknown.append((able.id, str(reason)))
+            continue
+        if steps:
+            candidates.append(Chosen(able, steps, cured))
+    candidates.sort(key=_invasiveness)
+    chosen, alternatives, left = [], [], list(open_ids)
+    for candidate in candidates:
+        useful = tuple(id for id in candidate.cures if id in left)
+        if useful:
+            chosen.append(candidate._replace(cures=useful))
+            left = [id for id in left if id not in useful]
+        else:
+            alternatives.append(candidate)
+    distinct = dict.fromkeys(step for candidate in chosen for step in candidate.steps)
+    ordered = tuple(sorted(distinct, key=lambda step: step.phase))
+    return Plan(tuple(chosen), _one_reboot(ordered), tuple(alternatives), tuple(left), tuple(unknown))
+
+
+def _invasiveness(candidate: Chosen) -> tuple[int, int, int, str]:
+    return (candidate.fix.effort, max(step.risk for step in candidate.steps), len(candidate.steps), candidate.fix.id)
+
+
+def _one_reboot(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Several fixes may each want a restart; one does."""
+    first = next((step for step in steps if isinstance(step.action, Reboot)), None)
+    return tuple(step for step in steps if step is first or not isinstance(step.action, Reboot))

@@ -1,0 +1,60 @@
+"""The report as JSON, schema 1. Fields are added, never renamed, within a schema number."""
+
+import json
+
+from gpudoctor import __version__
+from gpudoctor.diagnose import Outcome, Ranked, Report
+from gpudoctor.registry import Facts
+from gpudoctor.repair import fixes_for
+from gpudoctor.reports.machine import machine_summary
+
+SCHEMA = 1
+
+
+def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str:
+    """One object and a final line break. The fixes' plugins must be loaded."""
+    machine = machine_summary(facts)
+    document = {
+        "schema": SCHEMA,
+        "gpudoctor": __version__,
+        "command": command,
+        "status": report.status,
+        "exit_code": report.exit_code,
+        "host": {
+            "source": machine.source,
+            "os": machine.os,
+            "kernel": machine.kernel,
+            "driver": machine.driver,
+            "gpus": list(machine.gpus),
+            "confinement": machine.confinement,
+            "before_asking": None if machine.before_asking is None else list(machine.before_asking),
+        },
+        "findings": [_finding(ranked) for ranked in report.findings],
+        "outcomes": [_outcome(outcome) for outcome in report.outcomes],
+        "duration_ms": duration_ms,
+    }
+    # ASCII only: names on the machine need not be UTF-8, and JSON escapes carry them anywhere.
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _finding(ranked: Ranked) -> dict[str, object]:
+    finding = ranked.finding
+    return {
+        "id": ranked.check.id,
+        "severity": ranked.severity.name.lower(),
+        "subject": finding.subject,
+        "summary": finding.summary,
+        "evidence": [{"source": evidence.source, "value": evidence.value} for evidence in finding.evidence],
+        "remedy": finding.remedy,
+        "explains": list(ranked.explains),
+        "fixes": list(fixes_for(ranked.check.id)),
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, object]:
+    row: dict[str, object] = {"check": outcome.check.id, "status": outcome.status.value}
+    if outcome.reason:
+        row["reason"] = outcome.reason
+    if outcome.matters:
+        row["matters"] = True
+    return row

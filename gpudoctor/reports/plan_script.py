@@ -1,0 +1,62 @@
+"""The plan as a POSIX shell script that a careful admin reads, and runs as root."""
+
+import shlex
+from collections.abc import Iterator
+from textwrap import wrap
+
+from gpudoctor import __version__
+from gpudoctor.repair import Action, Manual, Reboot, RemoveFile, Run, Step, WriteFile
+from gpudoctor.reports.plan import PlanReport
+
+
+def as_script(planned: PlanReport) -> str:
+    """Stops at the first step that fails or cannot be verified; asks for what only a person can do."""
+    return "\n".join(_lines(planned)) + "\n"
+
+
+def _lines(planned: PlanReport) -> Iterator[str]:
+    report, plan, place = planned
+    yield "#!/bin/sh"
+    yield f"# Repair plan of gpudoctor {__version__}. Read it before you run it, as root."
+    for ranked in report.findings:
+        yield from _comment(f"{ranked.severity.name.lower()} {ranked.check.id}: {ranked.finding.summary}")
+    yield from _comment(place.notice)
+    yield "set -eu"
+    if not plan.steps:
+        yield "# There is nothing to do."
+    for number, step in enumerate(plan.steps, 1):
+        yield ""
+        yield from _comment(f"Step {number} of {len(plan.steps)} ({step.risk.name.lower()} risk): {step.why}")
+        if step.undo is not None:
+            yield from _comment(f"To undo it: {step.undo}")
+        yield from _commands(step.action)
+        yield from _verification(step, number)
+    for id in plan.left:
+        yield from ("", *_comment(f"Left for a person: {id}; see `gpudoctor explain {id}`."))
+
+
+def _commands(action: Action) -> Iterator[str]:
+    match action:
+        case Run(argv):
+            yield shlex.join(argv)
+        case WriteFile(path, text):
+            yield f"printf %s {shlex.quote(text)} > {shlex.quote(path)}"
+        case RemoveFile(path):
+            yield f"rm -- {shlex.quote(path)}"
+        case Reboot():
+            yield "systemctl reboot"
+        case Manual(instruction):
+            yield f"printf '%s\\n' {shlex.quote('BY HAND: ' + instruction)} 'Press Enter when it is done.' >&2"
+            yield "read -r _"
+
+
+def _verification(step: Step, number: int) -> Iterator[str]:
+    if step.verify is not None:
+        yield f"{shlex.join(step.verify.argv)} || {{ echo 'step {number} is not verified; stopping' >&2; exit 1; }}"
+
+
+def _comment(text: str) -> list[str]:
+    visible = "".join(character if character.isprintable() else " " for character in text)
+    return wrap(
+        visible, 100, initial_indent="# ", subsequent_indent="#   ", break_on_hyphens=False, break_long_words=False
+    )

@@ -1,0 +1,63 @@
+"""The plan as a table for a person."""
+
+import io
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gpudoctor.repair import Manual, Step
+from gpudoctor.reports.plan import PlanReport
+
+
+def as_text(planned: PlanReport, *, colour: bool) -> str:
+    """80 columns, or the terminal's own width."""
+    report, plan, place = planned
+    page = Console(
+        file=io.StringIO(), force_terminal=colour, no_color=not colour, highlight=False, width=None if colour else 80
+    )
+    for ranked in report.findings:
+        style = {"ERROR": "bold red", "WARNING": "bold yellow", "INFO": "bold cyan"}[ranked.severity.name]
+        page.print(Text.assemble((ranked.severity.name.ljust(9), style), (ranked.check.id, "dim")))
+        page.print(Text("  " + _visible(ranked.finding.summary)))
+    if place.notice:
+        page.print(Text(place.notice, style="bold"))
+    if plan.steps:
+        page.print()
+        page.print(Text("Plan, changing nothing now:", style="bold"))
+        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("#", justify="right", no_wrap=True)
+        table.add_column("step", ratio=1)
+        table.add_column("risk", no_wrap=True)
+        for number, step in enumerate(plan.steps, 1):
+            table.add_row(str(number), _step(step), step.risk.name.lower())
+        page.print(table)
+        fixes = ", ".join(chosen.fix.id for chosen in plan.chosen)
+        page.print(Text(f"Fixes: {fixes}." + " The plan restarts the machine." * plan.reboots, style="dim"))
+    elif not report.findings:
+        page.print(Text("Nothing to repair." if report.status == "ok" else "Nothing to repair was found."))
+    for chosen in plan.alternatives:
+        cures = ", ".join(chosen.cures)
+        page.print(Text(f"Instead, for {cures}: {chosen.fix.id} ({chosen.fix.title.rstrip('.')}).", style="dim"))
+    for id in plan.left:
+        page.print(Text(f"Left for a person: {id}; `gpudoctor explain {id}` says what to do."))
+    for id, reason in plan.unknown:
+        page.print(Text(f"Could not be planned: {id}: {_visible(reason)}", style="magenta"))
+    file = page.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def _step(step: Step) -> Text:
+    action = Text(("by hand: " if isinstance(step.action, Manual) else "") + _visible(str(step.action)), style="bold")
+    details = [f"why     {step.why}"]
+    if step.verify is not None:
+        details.append(f"verify  {step.verify}")
+    if step.undo is not None:
+        details.append(f"undo    {step.undo}")
+    return Text("\n").join([action, *(Text(_visible(detail), style="dim") for detail in details)])
+
+
+def _visible(text: str) -> str:
+    """Control characters in what a machine says must not drive the reader's terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,153 @@
+"""The report for a person: the cause first, its proof, what to do; the rest folded to one line per domain."""
+
+from collections.abc import Iterator, Sequence
+
+from gpudoctor import __version__
+from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status
+from gpudoctor.registry import Facts
+from gpudoctor.reports.machine import MachineSummary, machine_summary
+
+WIDTH = 80
+
+_STYLES = {
+    "error": "\x1b[1;31m",
+    "warning": "\x1b[1;33m",
+    "info": "\x1b[1;36m",
+    "ok": "\x1b[1;32m",
+    "unknown": "\x1b[1;35m",
+}
+_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+
+
+def as_text(report: Report, facts: Facts, duration_ms: int, *, colour: bool) -> str:
+    """At most 80 columns wherever the words allow it."""
+    machine = machine_summary(facts)
+    lines = [*_head(machine, colour), ""]
+    for ranked in report.findings:
+        lines += [*_finding(ranked, colour), ""]
+    lines += [*_rest(report.outcomes, colour), "", *_verdict(report, duration_ms, colour)]
+    return "\n".join(lines) + "\n"
+
+
+def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
+    where = {"live": "", "root": "mounted root", "snapshot": "snapshot"}[machine.source]
+    kernel = (
+        f"kernel {machine.kernel}" + (" (would boot next)" * (not machine.kernel_running)) if machine.kernel else ""
+    )
+    driver = f"driver {machine.driver} loaded" if machine.driver else ""
+    words = [machine.os_name, where, machine.confinement, kernel, driver]
+    yield from _wrapped(
+        " · ".join(word for word in (f"gpudoctor {__version__}", *words) if word), "", _DIM if colour else ""
+    )
+    counted: dict[str, int] = {}
+    for name in machine.gpus:
+        counted[name] = counted.get(name, 0) + 1
+    if counted:
+        gpus = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items())
+        yield from _wrapped(f"GPU: {gpus}", "", _DIM if colour else "")
+    if machine.before_asking is not None:
+        state = ", ".join(_folded(machine.before_asking)) or "nothing loaded, no device nodes"
+        yield from _wrapped(f"Before the driver was asked: {state}", "", _DIM if colour else "")
+
+
+def _folded(names: Sequence[str]) -> Iterator[str]:
+    """/dev/nvidia0 ... /dev/nvidia7 as one word."""
+    numbered = [name for name in names if name.startswith("/dev/nvidia") and name[11:].isdigit()]
+    for name in names:
+        if name not in numbered or len(numbered) < 3:
+            yield name
+        elif name == numbered[0]:
+            yield f"{len(numbered)} nodes /dev/nvidia[0-9]"
+
+
+def _finding(ranked: Ranked, colour: bool) -> Iterator[str]:
+    finding, word = ranked.finding, ranked.severity.name.lower()
+    label = word.upper().ljust(9)
+    first, *more = _wrapped(finding.summary or ranked.check.title, " " * len(label))
+    bold = _BOLD if colour else ""
+    yield _styled(label, _STYLES[word] if colour else "") + _styled(first[len(label) :], bold)
+    yield from (_styled(line, bold) for line in more)
+    yield _styled(f"         {ranked.check.id}", _DIM if colour else "")
+    if finding.evidence:
+        yield "  Proof"
+        for evidence in finding.evidence:
+            yield from _wrapped(f"{evidence.source}: {evidence.value}", "    ", hanging="      ")
+    if finding.remedy:
+        yield "  What to do"
+        yield from _wrapped(finding.remedy, "    ")
+        if ranked.severity > Severity.INFO:
+            yield from _wrapped("`gpudoctor fix --dry-run` shows each step.", "    ", _DIM if colour else "")
+    if ranked.explains:
+        yield from _wrapped(f"It explains: {', '.join(ranked.explains)}", "  ", hanging="    ")
+
+
+def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
+    """A line per domain; what could not be told, and why, is never folded away."""
+    domains: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.status is not Status.FOUND:
+            domains.setdefault(outcome.check.id.partition(".")[0], []).append(outcome)
+    for domain, members in sorted(domains.items()):
+        counts = {status: sum(member.status is status for member in members) for status in Status}
+        said = [f"{count} {status.value}" for status, count in counts.items() if count]
+        healthy = {status for status, count in counts.items() if count} <= {Status.OK, Status.SKIPPED}
+        mark = "ok" if healthy and counts[Status.OK] else "unknown" if not healthy else ""
+        yield f"{_styled(domain.ljust(10), _STYLES[mark] if colour and mark else '')} {', '.join(said)}"
+        yield from _reasons(members)
+
+
+def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for member in members:
+        if member.status is Status.CRASHED:
+            last = member.reason.strip().splitlines()[-1] if member.reason.strip() else "no reason given"
+            yield from _wrapped(f"{member.check.id}: our own bug: {last}", "  ", hanging="    ")
+        elif member.status is Status.UNKNOWN:
+            reasons.setdefault(member.reason, []).append(member.check.id.partition(".")[2])
+    for reason, names in reasons.items():
+        named = ", ".join(names) if len(names) < 4 else f"{len(names)} checks"
+        yield from _wrapped(f"unknown: {reason} ({named})", "  ", hanging="    ")
+
+
+def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
+    counts = {severity: sum(ranked.severity is severity for ranked in report.findings) for severity in Severity}
+    found = [
+        f"{count} {severity.name.lower()}{'s' if count > 1 else ''}"
+        for severity, count in sorted(counts.items(), reverse=True)
+        if count and severity is not Severity.INFO
+    ]
+    undecided = [outcome for outcome in report.outcomes if outcome.matters]
+    crashed = [outcome for outcome in undecided if outcome.status is Status.CRASHED]
+    match report.status:
+        case "ok" | "info":
+            verdict = "Nothing wrong was found."
+        case "unknown":
+            verdict = "Nothing wrong was found, but not everything could be told."
+        case _:
+            verdict = f"{', '.join(found)} found."
+    if undecided and report.status != "unknown":
+        verdict += f" {len(undecided)} more could not be told."
+    if crashed:
+        verdict += " Please report the crash: `--format json` has its traceback."
+    style = _STYLES.get(report.status, "") if colour else ""
+    yield from _wrapped(f"{verdict} ({duration_ms} ms, exit code {report.exit_code})", "", style)
+
+
+def _styled(text: str, style: str) -> str:
+    return f"{style}{text}{_PLAIN}" if style else text
+
+
+def _wrapped(text: str, indent: str, style: str = "", *, hanging: str | None = None) -> list[str]:
+    from textwrap import wrap
+
+    # Control characters in what a machine says must not drive the reader's terminal.
+    visible = "".join(character if character.isprintable() else " " for character in text)
+    lines = wrap(
+        visible,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [_styled(line, style) for line in lines]

@@ -1,0 +1,162 @@
+"""Outcomes, causes before consequences, exit codes: on checks made for the test."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from gpudoctor.diagnose import Check, Finding, NotApplicable, Severity, Status, diagnose
+from gpudoctor.host import Host, NotRunning, Unavailable
+from gpudoctor.registry import Facts, needs
+from gpudoctor.snapshot import SnapshotHost
+
+
+class Weather(NamedTuple):
+    rain: bool
+
+
+class Season(NamedTuple):
+    name: str
+
+
+def _check(id: str, function: object, *, after: tuple[str, ...] = (), severity: Severity = Severity.ERROR) -> Check:
+    return Check(id, severity, after, (), "made for a test", function)  # type: ignore[arg-type]
+
+
+def _wet(weather: Weather) -> Iterator[Finding]:
+    if weather.rain:
+        yield Finding("the street is wet", "street")
+
+
+def _slippery(weather: Weather) -> Iterator[Finding]:
+    if weather.rain:
+        yield Finding("the street is slippery", "street")
+
+
+def _never(weather: Weather) -> Iterator[Finding]:
+    yield from ()
+
+
+def _no_season(season: Season) -> Iterator[Finding]:
+    yield Finding(season.name)
+
+
+def _either(season: Season | Unavailable) -> Iterator[Finding]:
+    if isinstance(season, Unavailable):
+        yield Finding(f"no season: {season}")
+
+
+def _not_here(weather: Weather) -> Iterator[Finding]:
+    raise NotApplicable("indoors")
+
+
+def _broken(weather: Weather) -> Iterator[Finding]:
+    raise ZeroDivisionError("a bug")
+
+
+def _facts(rain: bool) -> Facts:
+    return Facts(SnapshotHost({}), {Weather: Weather(rain), Season: Unavailable("no calendar")})
+
+
+def test_each_outcome() -> None:
+    checks = [_check("a.wet", _wet), _check("a.never", _never), _check("a.unknown", _no_season)]
+    checks += [_check("a.not-here", _not_here), _check("a.broken", _broken), _check("a.either", _either)]
+    report = diagnose(_facts(rain=True), checks, deselected=[_check("a.other", _never)])
+    statuses = {outcome.check.id: outcome.status for outcome in report.outcomes}
+    assert statuses == {
+        "a.wet": Status.FOUND,
+        "a.never": Status.OK,
+        "a.unknown": Status.UNKNOWN,
+        "a.not-here": Status.SKIPPED,
+        "a.broken": Status.CRASHED,
+        "a.either": Status.FOUND,
+        "a.other": Status.SKIPPED,
+    }
+    reasons = {outcome.check.id: outcome.reason for outcome in report.outcomes}
+    assert reasons["a.unknown"] == "no calendar"
+    assert "ZeroDivisionError: a bug" in reasons["a.broken"]
+    assert reasons["a.not-here"] == "indoors"
+
+
+def test_a_cause_blocks_its_consequences_down_the_chain() -> None:
+    chain = [
+        _check("z.wet", _wet),
+        _check("a.slippery", _slippery, after=("z.wet",)),
+        _check("b.fall", _slippery, after=("a.slippery",)),
+        _check("c.fine", _never, after=("z.wet",)),
+        _check("d.unknown", _no_season, after=("z.wet",)),
+    ]
+    report = diagnose(_facts(rain=True), chain)
+    assert [(ranked.check.id, set(ranked.explains)) for ranked in report.findings] == [
+        ("z.wet", {"a.slippery", "b.fall", "d.unknown"})
+    ]
+    assert {o.check.id: o.cause for o in report.outcomes if o.status is Status.BLOCKED} == {
+        "a.slippery": "z.wet",
+        "b.fall": "z.wet",
+        "d.unknown": "z.wet",
+    }
+    assert next(o for o in report.outcomes if o.check.id == "c.fine").status is Status.OK
+
+
+def test_a_warning_that_explains_an_error_is_an_error() -> None:
+    checks = [
+        _check("a.wet", _wet, severity=Severity.WARNING),
+        _check("b.slippery", _slippery, after=("a.wet",), severity=Severity.ERROR),
+    ]
+    report = diagnose(_facts(rain=True), checks)
+    assert [(ranked.check.id, ranked.severity) for ranked in report.findings] == [("a.wet", Severity.ERROR)]
+    assert report.exit_code == 2
+
+
+def test_mere_information_explains_nothing() -> None:
+    checks = [
+        _check("a.wet", _wet, severity=Severity.INFO),
+        _check("b.slippery", _slippery, after=("a.wet",)),
+    ]
+    report = diagnose(_facts(rain=True), checks)
+    assert [ranked.check.id for ranked in report.findings] == ["b.slippery", "a.wet"]
+
+
+@pytest.mark.parametrize(
+    ("check", "rain", "exit_code", "status"),
+    [
+        (_check("a.x", _wet), False, 0, "ok"),
+        (_check("a.x", _wet, severity=Severity.INFO), True, 0, "info"),
+        (_check("a.x", _wet, severity=Severity.WARNING), True, 1, "warning"),
+        (_check("a.x", _wet), True, 2, "error"),
+        (_check("a.x", _no_season), True, 3, "unknown"),
+        (_check("a.x", _no_season, severity=Severity.WARNING), True, 0, "ok"),
+        (_check("a.x", _broken, severity=Severity.INFO), True, 3, "unknown"),
+    ],
+)
+def test_exit_codes(check: Check, rain: bool, exit_code: int, status: str) -> None:
+    report = diagnose(_facts(rain), [check])
+    assert (report.exit_code, report.status) == (exit_code, status)
+
+
+def test_what_a_disk_cannot_tell_does_not_make_it_unhealthy() -> None:
+    facts = Facts(SnapshotHost({}), {Season: NotRunning("the system is not running")})
+    report = diagnose(facts, [_check("a.x", _no_season)])
+    assert (report.outcomes[0].status, report.exit_code) == (Status.UNKNOWN, 0)
+
+
+def test_a_parameter_that_is_no_fact_fails_where_it_stands() -> None:
+    def wants(something: Weather | Season) -> None: ...
+
+    with pytest.raises(TypeError, match="wants: something"):
+        needs(wants)
+
+
+def test_annotations_as_text_work_for_plugins() -> None:
+    def wants(weather: "Weather", host: "Host") -> None: ...
+
+    assert {name: need.kind for name, need in needs(wants).items()} == {"weather": Weather, "host": Host}
+
+
+def test_an_id_is_registered_once() -> None:
+    from gpudoctor.registry import Table
+
+    table: Table[str, int] = Table()
+    table["a.b"] = 1
+    with pytest.raises(ValueError, match="registered twice"):
+        table["a.b"] = 2

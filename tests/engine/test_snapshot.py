@@ -1,0 +1,136 @@
+"""A recording gives the same answers, and feeding a damaged one is a sentence, never a traceback."""
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gpudoctor.host import BadSource, Host, LiveHost, NotRunning, RootHost, Unavailable
+from gpudoctor.redact import redacted
+from gpudoctor.snapshot import RecordingHost, SnapshotHost, as_document, load
+
+
+def _ask_everything(host: Host) -> list[object]:
+    return [
+        host.read("/etc/os-release"),
+        host.read("/etc/os-release", last=3),
+        host.read("/etc/none"),
+        host.read_bytes("/etc/binary", 5),
+        host.read_bytes("/etc/binary", 2, offset=-2),
+        host.list("/etc"),
+        host.list("/none"),
+        host.link("/etc/link"),
+        host.resolve("/etc/link"),
+        host.status("/etc/binary"),
+        host.free_bytes("/"),
+        host.query("/etc/db.sqlite", "select * from t where name = ?", ["a"]),
+    ]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "os-release").write_bytes(b"ID=debian\xff\n")
+    (etc / "binary").write_bytes(b"\x06\x00\x00\x00\xff")
+    (etc / "link").symlink_to("/etc/binary")
+    with sqlite3.connect(etc / "db.sqlite") as connection:
+        connection.execute("create table t (name, data, number, empty)")
+        connection.execute("insert into t values ('a', x'ff00', 3, null)")
+    return tmp_path
+
+
+def test_a_recording_gives_the_same_answers(root: Path, tmp_path: Path) -> None:
+    recorder = RecordingHost(RootHost(str(root)))
+    answers = _ask_everything(recorder)
+    assert answers == _ask_everything(RootHost(str(root)))
+    (tmp_path / "snapshot.json").write_text(json.dumps(as_document(recorder.answers, "0")))
+    assert _ask_everything(load(str(tmp_path / "snapshot.json"))) == answers
+
+
+def test_ignorance_is_recorded_with_its_reason_and_kind(root: Path) -> None:
+    recorder = RecordingHost(RootHost(str(root)))
+    with pytest.raises(NotRunning):
+        recorder.read("/proc/modules")
+    with pytest.raises(Unavailable):
+        recorder.read("/etc")
+    replay = SnapshotHost(recorder.answers)
+    with pytest.raises(NotRunning, match="not running"):
+        replay.read("/proc/modules")
+    with pytest.raises(Unavailable, match="Is a directory") as caught:
+        replay.read("/etc")
+    assert not isinstance(caught.value, NotRunning)
+
+
+def test_what_was_not_asked_is_unknown(root: Path) -> None:
+    with pytest.raises(Unavailable, match="not in the snapshot: read /etc/other"):
+        SnapshotHost({}).read("/etc/other")
+
+
+def test_commands_and_probes_are_replayed_and_never_run(tmp_path: Path) -> None:
+    recorder = RecordingHost(LiveHost())
+    done = recorder.run(["sh", "-c", "echo $$; exit 3"])
+    absent = recorder.run(["no-such-program-anywhere"])
+    answers = recorder.probe(["processes"])
+    replay = SnapshotHost(json.loads(json.dumps(recorder.answers)))
+    assert replay.run(["sh", "-c", "echo $$; exit 3"]) == done
+    assert absent is None
+    assert replay.run(["no-such-program-anywhere"]) is None
+    assert replay.probe(["processes"]) == answers
+    marker = tmp_path / "ran"
+    with pytest.raises(Unavailable):
+        replay.run(["touch", str(marker)])
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "answer", [3, ["file", "x"], {"base64": "!"}, {"unavailable": 3}, "not base64 ü", True], ids=repr
+)
+def test_a_damaged_answer_is_unknown(answer: object) -> None:
+    answers = {key: answer for key in ("bytes /x 5", "status /x", "query /x select", "run a", "probe nvml", "free /y")}
+    host = SnapshotHost(answers)  # type: ignore[arg-type]
+    for ask in (
+        lambda: host.read_bytes("/x", 5),
+        lambda: host.status("/x"),
+        lambda: host.run(["a"]),
+        lambda: host.probe(["nvml"]),
+    ):
+        with pytest.raises(Unavailable):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a snapshot"),
+        (b"\x00\xff\xfe", "not a snapshot"),
+        (b"[1, 2]", "not a snapshot"),
+        (b'{"answers": {}}', "not a snapshot"),
+        (b'{"schema": 99, "answers": {}}', "schema 99"),
+        (b"[" * 100_000, "not a snapshot"),
+    ],
+)
+def test_a_file_that_is_no_snapshot(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(BadSource, match=said):
+        load(str(path))
+    with pytest.raises(BadSource, match="No such file"):
+        load(str(tmp_path / "missing.json"))
+
+
+def test_redaction_is_consistent_and_keeps_what_the_checks_judge_by() -> None:
+    uuid = "GPU-11111111-2222-3333-4444-555555555550"
+    answers = {
+        "read /proc/sys/kernel/hostname": "secretbox\n",
+        "read /a": f"{uuid} of anna@example.org in /home/anna/x on secretbox, NVIDIA <cudatools@nvidia.com>",
+        "read /b": f"again {uuid}",
+        "probe nvml": {"answer": {"gpus": [{"serial": "1320000000001", "uuid": uuid}]}},
+    }
+    text = json.dumps(redacted(answers))  # type: ignore[arg-type]
+    for secret in (uuid, "anna", "secretbox", "1320000000001"):
+        assert secret not in text
+    assert text.count("GPU-00000000-0000-0000-0000-000000000001") == 3
+    assert "cudatools@nvidia.com" in text

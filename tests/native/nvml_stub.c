@@ -1,0 +1,246 @@
+/* Stands in for libnvidia-ml.so.1: answers for the machine that machine.h reads, by the public NVML API reference.
+ * Only what gpudoctor asks is here; everything else is, to pynvml, a function that this driver does not have. */
+#include "machine.h"
+
+enum {
+    SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, INSUFFICIENT_SIZE = 7,
+    DRIVER_NOT_LOADED = 9, LIBRARY_NOT_FOUND = 12, GPU_IS_LOST = 15, LIB_RM_VERSION_MISMATCH = 18
+};
+
+typedef unsigned int uint;
+typedef unsigned long long ulonglong;
+typedef const struct settings *device;
+
+static int initialized;
+
+/* --- how a question about a GPU is answered --- */
+
+/* The text that a GPU's setting has, or the return code that asking for it gives. */
+static int get_text(device gpu, const char *key, const char **text)
+{
+    if (!initialized)
+        return UNINITIALIZED;
+    if (!gpu)
+        return INVALID_ARGUMENT;
+    *text = setting(gpu, "every");
+    if (!*text)
+        *text = setting(gpu, key);
+    if (!*text)
+        return NOT_SUPPORTED;
+    return **text == '!' ? atoi(*text + 1) : SUCCESS;
+}
+
+static int copy(const char *text, char *out, uint size)
+{
+    if (strlen(text) >= size)
+        return INSUFFICIENT_SIZE;
+    strcpy(out, text);
+    return SUCCESS;
+}
+
+static int get_string(device gpu, const char *key, char *out, uint size)
+{
+    const char *text;
+    int code = get_text(gpu, key, &text);
+    return code ? code : copy(text, out, size);
+}
+
+static int get_number(device gpu, const char *key, ulonglong *out)
+{
+    const char *text;
+    int code = get_text(gpu, key, &text);
+    if (!code)
+        *out = strtoull(text, NULL, 0);
+    return code;
+}
+
+static int get_uint(device gpu, const char *key, uint *out)
+{
+    ulonglong number = 0;
+    int code = get_number(gpu, key, &number);
+    if (!code)
+        *out = (uint)number;
+    return code;
+}
+
+/* Two numbers in one setting: "1 0". */
+static int get_pair(device gpu, const char *key, const char *format, uint *first, uint *second)
+{
+    const char *text;
+    int code = get_text(gpu, key, &text);
+    if (!code)
+        sscanf(text, format, first, second);
+    return code;
+}
+
+/* --- the library and the whole machine --- */
+
+API int nvmlInitWithFlags(uint flags)
+{
+    (void)flags;
+    int code = read_machine() ? enter("nvmlInit") : DRIVER_NOT_LOADED;
+    initialized = code == SUCCESS;
+    return code;
+}
+
+API int nvmlShutdown(void)
+{
+    initialized = 0;
+    return SUCCESS;
+}
+
+/* Needs no nvmlInit. */
+API const char *nvmlErrorString(int code)
+{
+    switch (code) {
+    case SUCCESS: return "Success";
+    case NOT_SUPPORTED: return "Not Supported";
+    case NO_PERMISSION: return "Insufficient Permissions";
+    case DRIVER_NOT_LOADED: return "Driver Not Loaded";
+    case LIBRARY_NOT_FOUND: return "NVML Shared Library Not Found";
+    case GPU_IS_LOST: return "GPU is lost";
+    case LIB_RM_VERSION_MISMATCH: return "Driver/library version mismatch";
+    default: return "Unknown Error";
+    }
+}
+
+/* Needs no nvmlInit. */
+API int nvmlSystemGetNVMLVersion(char *out, uint size)
+{
+    const char *text = setting(&machine, "nvml_version");
+    return text ? copy(text, out, size) : NOT_SUPPORTED;
+}
+
+API int nvmlSystemGetDriverVersion(char *out, uint size) { return get_string(&machine, "driver_version", out, size); }
+
+API int nvmlSystemGetCudaDriverVersion(uint *out) { return get_uint(&machine, "cuda_version", out); }
+
+API int nvmlDeviceGetCount_v2(uint *out)
+{
+    *out = (uint)gpu_count;
+    return setting(&machine, "count") ? get_uint(&machine, "count", out) : initialized ? SUCCESS : UNINITIALIZED;
+}
+
+API int nvmlDeviceGetHandleByIndex_v2(uint index, device *out)
+{
+    const char *failure;
+    if (!initialized)
+        return UNINITIALIZED;
+    if (index >= (uint)gpu_count)
+        return INVALID_ARGUMENT;
+    failure = setting(&gpus[index], "handle");
+    if (failure)
+        return atoi(failure + 1);
+    *out = &gpus[index];
+    return SUCCESS;
+}
+
+/* --- one GPU --- */
+
+#define STRING(function, key) \
+    API int function(device gpu, char *out, uint size) { return get_string(gpu, key, out, size); }
+#define UINT(function, key) \
+    API int function(device gpu, uint *out) { return get_uint(gpu, key, out); }
+#define NUMBER(function, key) \
+    API int function(device gpu, ulonglong *out) { return get_number(gpu, key, out); }
+#define PAIR(function, key, format) \
+    API int function(device gpu, uint *first, uint *second) { return get_pair(gpu, key, format, first, second); }
+
+STRING(nvmlDeviceGetName, "name")
+STRING(nvmlDeviceGetUUID, "uuid")
+STRING(nvmlDeviceGetSerial, "serial")
+UINT(nvmlDeviceGetPersistenceMode, "persistence_mode")
+UINT(nvmlDeviceGetComputeMode, "compute_mode")
+UINT(nvmlDeviceGetDisplayActive, "display_active")
+UINT(nvmlDeviceGetPowerUsage, "power") /* milliwatts */
+UINT(nvmlDeviceGetCurrPcieLinkGeneration, "pcie_generation")
+UINT(nvmlDeviceGetMaxPcieLinkGeneration, "pcie_generation_max")
+UINT(nvmlDeviceGetCurrPcieLinkWidth, "pcie_width")
+UINT(nvmlDeviceGetMaxPcieLinkWidth, "pcie_width_max")
+NUMBER(nvmlDeviceGetCurrentClocksEventReasons, "clocks_event_reasons")
+NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, "clocks_throttle_reasons")
+PAIR(nvmlDeviceGetCudaComputeCapability, "compute_capability", "%u.%u")
+PAIR(nvmlDeviceGetMigMode, "mig_mode", "%u %u") /* current, pending */
+PAIR(nvmlDeviceGetEccMode, "ecc_mode", "%u %u")
+
+API int nvmlDeviceGetTemperature(device gpu, int sensor, uint *out)
+{
+    (void)sensor;
+    return get_uint(gpu, "temperature", out);
+}
+
+API int nvmlDeviceGetTotalEccErrors(device gpu, int corrected_or_not, int counter, ulonglong *out)
+{
+    if (corrected_or_not != 1)
+        return NOT_SUPPORTED;
+    return get_number(gpu, counter == 0 ? "ecc_uncorrected_volatile" : "ecc_uncorrected_aggregate", out);
+}
+
+API int nvmlDeviceGetRemappedRows(device gpu, uint *correctable, uint *uncorrectable, uint *pending, uint *failed)
+{
+    const char *text;
+    int code = get_text(gpu, "remapped_rows", &text);
+    if (!code)
+        sscanf(text, "%u %u %u %u", correctable, uncorrectable, pending, failed);
+    return code;
+}
+
+struct pci_info {
+    char bus_id_legacy[16];
+    uint domain, bus, device, device_id, subsystem_id;
+    char bus_id[32];
+};
+
+API int nvmlDeviceGetPciInfo_v3(device gpu, struct pci_info *out)
+{
+    const char *text;
+    int code = get_text(gpu, "pci", &text); /* 0000:07:00 20b2 */
+    if (code)
+        return code;
+    memset(out, 0, sizeof *out);
+    sscanf(text, "%x:%x:%x %x", &out->domain, &out->bus, &out->device, &out->device_id);
+    out->device_id = out->device_id << 16 | 0x10de;
+    snprintf(out->bus_id, sizeof out->bus_id, "%08X:%02X:%02X.0", out->domain, out->bus, out->device);
+    return SUCCESS;
+}
+
+/* The setting "memory" is in MiB: total, reserved, used. */
+static int get_memory(device gpu, const char *key, ulonglong mib[3])
+{
+    const char *text;
+    int code = get_text(gpu, key, &text);
+    if (!code)
+        sscanf(text, "%llu %llu %llu", &mib[0], &mib[1], &mib[2]);
+    return code;
+}
+
+API int nvmlDeviceGetMemoryInfo(device gpu, ulonglong total_free_used[3])
+{
+    ulonglong mib[3] = {0};
+    int code = get_memory(gpu, "memory", mib);
+    if (!code) { /* this version counts what the driver reserves as used */
+        total_free_used[0] = mib[0] << 20;
+        total_free_used[1] = (mib[0] - mib[1] - mib[2]) << 20;
+        total_free_used[2] = (mib[1] + mib[2]) << 20;
+    }
+    return code;
+}
+
+struct memory_v2 {
+    uint version;
+    ulonglong total, reserved, free, used;
+};
+
+API int nvmlDeviceGetMemoryInfo_v2(device gpu, struct memory_v2 *out)
+{
+    ulonglong mib[3] = {0};
+    const char *own = gpu ? setting(gpu, "memory_v2") : NULL; /* only to make it fail */
+    int code = get_memory(gpu, own ? "memory_v2" : "memory", mib);
+    if (!code) {
+        out->total = mib[0] << 20;
+        out->reserved = mib[1] << 20;
+        out->used = mib[2] << 20;
+        out->free = out->total - out->reserved - out->used;
+    }
+    return code;
+}
