@@ -75,4 +75,3 @@ def install_headers(release: str, system: OperatingSystem, packages: Packages | 
             )
         case _:
             return f"Install the headers (the development package) of kernel {release} from your distribution."
-

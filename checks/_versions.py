@@ -17,7 +17,7 @@ CLOCK_DOUBT = 14 * 3600.0
 
 class Verdict(enum.Enum):
     FINE = "the loaded module (on a disk: the one that will be loaded) and user space are of one version"
-    RELOAD_PENDING = "user space and the module on disk are newer than the loaded module: reload it, or reboot"
+    RELOAD_PENDING = "what the next boot loads fits user space, the loaded module does not yet: reload it, or reboot"
     STALE_MODULE = "what is on the disk would bring the mismatch back after a reboot: rebuild, or remove the old copy"
     NOT_LOADED = "a module for this kernel is on the disk and is not loaded: loading it failed, or was not tried"
     MISSING = "no module for this kernel, neither loaded nor on the disk: it has to be built or installed"
@@ -43,6 +43,8 @@ def verdict(
         return Verdict.UNKNOWN
     if loaded == user_space:
         return Verdict.FINE
+    if running and versions.next_boot == user_space:
+        return Verdict.RELOAD_PENDING  # another kernel boots next, and its module fits
     if not versions.on_disk_path or on_disk not in (user_space, ""):
         return Verdict.STALE_MODULE
     booted_since = boot_time is not None and upgrade_time is not None and upgrade_time < boot_time
@@ -55,16 +57,15 @@ def upgrade_time(
 ) -> float | None:
     """When today's driver came, as late as the traces allow; None if nothing tells.
 
-    The times of files out of a package say when the package was made. Only a module that was built here has a true
-    one, and the package manager's log.
+    A module that was built here bears the true time. Files out of a package bear the time when the package was made,
+    so for them only the package manager's log tells.
     """
-    times = [file.modified for file in files.of(kernel.release)[:1] if file.origin == "dkms" and file.modified]
-    if isinstance(history, PackageHistory):
-        times += [
-            event.time + CLOCK_DOUBT
-            for event in history.events
-            if versions.user_space and versions.user_space in event.new
-        ]
+    for file in files.of(kernel.release)[:1]:
+        if file.origin == "dkms" and file.modified:
+            return file.modified
+    if isinstance(history, Unavailable) or not versions.user_space:
+        return None
+    times = [event.time + CLOCK_DOUBT for event in history.events if versions.user_space in event.new]
     return max(times, default=None)
 
 
@@ -76,5 +77,8 @@ def verdict_on(
     history: PackageHistory | Unavailable,
 ) -> Verdict:
     """The verdict on a machine from its facts; not for containers, whose module files are the host's."""
+    if "/compat" in versions.user_space_path:
+        # CUDA's forward compatibility package puts a newer libcuda beside an older driver on purpose.
+        versions = versions._replace(user_space="")
     boot_time = boot.time if isinstance(boot, Boot) else None
     return verdict(versions, boot_time, upgrade_time(kernel, versions, files, history), running=kernel.running)

@@ -1,7 +1,7 @@
 """Run checks, causes before their consequences, and say what became of each."""
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple, TypeVar
 
@@ -77,10 +77,11 @@ class Outcome(NamedTuple):
     reason: str = ""
     matters: bool = False  # an unknown (or a crash) that forbids to call the machine fine
     cause: str = ""  # of a blocked one: the id of the finding that explains it
+    not_running: bool = False  # an unknown that was to be expected: nothing runs that could be asked
 
 
 class Ranked(NamedTuple):
-    """A finding in the report's order. `explains`: ids of the checks that it blocked."""
+    """A finding in the report's order. `explains`: ids of checks that fired as well, and are consequences of it."""
 
     check: Check
     finding: Finding
@@ -138,11 +139,7 @@ def diagnose(facts: Facts, checks: Iterable[Check], *, deselected: Iterable[Chec
     graph = {id: [cause for cause in check.after if cause in chosen] for id, check in sorted(chosen.items())}
     outcomes: dict[str, Outcome] = {}
     for id in TopologicalSorter(graph).static_order():
-        own = run_check(chosen[id], facts)
-        cause = "" if own.status in (Status.OK, Status.SKIPPED) else _cause(graph[id], outcomes)
-        outcomes[id] = (
-            Outcome(chosen[id], Status.BLOCKED, reason=f"explained by {cause}", cause=cause) if cause else own
-        )
+        outcomes[id] = _explained(run_check(chosen[id], facts), [outcomes[cause] for cause in graph[id]], outcomes)
     broken = [_broken_plugin(plugin.name, plugin.reason) for plugin in registry.broken.values()]
     skipped = [Outcome(check, Status.SKIPPED, reason="deselected") for check in deselected]
     ordered = (*outcomes.values(), *broken, *skipped)
@@ -156,7 +153,7 @@ def run_check(check: Check, facts: Facts) -> Outcome:
     except NotApplicable as reason:
         return Outcome(check, Status.SKIPPED, reason=str(reason))
     except NotRunning as reason:
-        return Outcome(check, Status.UNKNOWN, reason=str(reason))
+        return Outcome(check, Status.UNKNOWN, reason=str(reason), not_running=True)
     except Unavailable as reason:
         return Outcome(check, Status.UNKNOWN, reason=str(reason), matters=check.severity is Severity.ERROR)
     except Exception:  # noqa: BLE001 - one broken check must not hide what the others found
@@ -166,15 +163,37 @@ def run_check(check: Check, facts: Facts) -> Outcome:
     return Outcome(check, Status.FOUND if findings else Status.OK, findings)
 
 
-def _cause(after: Sequence[str], outcomes: dict[str, Outcome]) -> str:
-    """The root cause among the checks that come before, "" if none of them fired."""
-    for id in after:
-        before = outcomes[id]
-        if before.status is Status.BLOCKED:
-            return before.cause
-        if any((finding.severity or before.check.severity) > Severity.INFO for finding in before.findings):
-            return id
-    return ""
+def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, Outcome]) -> Outcome:
+    """The outcome without what causes among the checks before it explain; blocked if nothing is left of it."""
+    if own.status not in (Status.FOUND, Status.UNKNOWN):
+        return own
+    roots = [outcomes[outcome.cause] if outcome.status is Status.BLOCKED else outcome for outcome in before]
+    roots = [root for root in roots if root.status is Status.FOUND and _worst(root) > Severity.INFO]
+    if not roots:
+        return own
+    left = tuple(f for f in own.findings if not any(_explains(g, f) for root in roots for g in root.findings))
+    if left:
+        return own._replace(findings=left)
+    # The findings are kept: what fired is shown as explained, what could not be told is not.
+    cause = next((root for root in roots for g in root.findings for f in own.findings[:1] if _explains(g, f)), roots[0])
+    return own._replace(
+        status=Status.BLOCKED, reason=f"explained by {cause.check.id}", matters=False, cause=cause.check.id
+    )
+
+
+def _explains(cause: Finding, consequence: Finding) -> bool:
+    """One sick GPU does not explain what is wrong with another; all else that comes first does."""
+    devices = _is_device(cause.subject) and _is_device(consequence.subject)
+    return not devices or cause.subject == consequence.subject
+
+
+def _is_device(subject: str) -> bool:
+    """Is it a PCI address like "0000:01:00.0"?"""
+    return len(subject) == 12 and subject[4] == subject[7] == ":" and subject[10] == "."
+
+
+def _worst(outcome: Outcome) -> Severity:
+    return max(finding.severity or outcome.check.severity for finding in outcome.findings)
 
 
 def _broken_plugin(name: str, reason: str) -> Outcome:
@@ -185,16 +204,18 @@ def _broken_plugin(name: str, reason: str) -> Outcome:
 def _ranked(outcomes: Sequence[Outcome]) -> Iterator[Ranked]:
     explained: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.status is Status.BLOCKED:
+        if outcome.status is Status.BLOCKED and outcome.findings:
             explained.setdefault(outcome.cause, []).append(outcome)
     rows: list[tuple[int, int, int, int, Ranked]] = []
     for place, outcome in enumerate(outcomes):
+        if outcome.status is not Status.FOUND:
+            continue
         consequences = explained.get(outcome.check.id, [])
         for finding in outcome.findings:
             severity = finding.severity or outcome.check.severity
             # A cause is as bad as the worst that it explains: a warning must not make a broken machine exit with 1.
             if severity > Severity.INFO:
-                severity = max([severity, *(consequence.check.severity for consequence in consequences)])
+                severity = max([severity, *(_worst(consequence) for consequence in consequences)])
             ids = tuple(consequence.check.id for consequence in consequences)
             rows.append((-severity, -len(ids), place, len(rows), Ranked(outcome.check, finding, severity, ids)))
     for *_, ranked in sorted(rows, key=lambda row: row[:4]):

@@ -119,6 +119,7 @@ class RootHost(Host):
     """
 
     source = "root"
+    absent: tuple[str, ...] = ("/proc", "/sys", "/dev", "/run")  # what only a running system has
 
     def __init__(self, root: str, kernel: str | None = None) -> None:
         self.root = root.rstrip("/") or "/"
@@ -139,11 +140,13 @@ class RootHost(Host):
         try:
             # Not blocking: a named pipe in place of a log must not stop the doctor.
             descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(descriptor, "rb") as file:
+            try:
                 if offset:
-                    size = file.seek(0, os.SEEK_END)
-                    file.seek(max(0, size + offset) if offset < 0 else offset)
-                return file.read(limit)
+                    size = os.lseek(descriptor, 0, os.SEEK_END)
+                    os.lseek(descriptor, max(0, size + offset) if offset < 0 else offset, os.SEEK_SET)
+                return _read_all(descriptor, limit)
+            finally:
+                os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -247,7 +250,7 @@ class RootHost(Host):
                 resolved = resolved.rpartition("/")[0]
                 continue
             step = f"{resolved}/{part}"
-            if step in ("/proc", "/sys", "/dev", "/run"):
+            if step in self.absent:
                 raise NotRunning(f"no {path}: the system is not running")
             try:
                 target = os.readlink(self._outside(step))
@@ -308,6 +311,18 @@ class LiveHost(RootHost):
 
     def _real(self, path: str) -> str:
         return path
+
+
+def _read_all(descriptor: int, limit: int) -> bytes:
+    """Piece by piece: the kernel reserves room for a whole request, and refuses 32 MiB under /proc/sys."""
+    pieces = []
+    while limit > 0:
+        piece = os.read(descriptor, min(limit, 1 << 16))
+        if not piece:
+            break
+        pieces.append(piece)
+        limit -= len(piece)
+    return b"".join(pieces)
 
 
 def _kind(mode: int) -> str:

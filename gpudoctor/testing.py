@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from gpudoctor.diagnose import Outcome, run_check
-from gpudoctor.host import Completed, FileStatus, Host, ProbeAnswer, SqlValue
+from gpudoctor.host import Completed, FileStatus, Host, ProbeAnswer, RootHost
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import Step
 from gpudoctor.snapshot import SnapshotHost
 
-__all__ = ["ProbesOf", "facts_of", "outcome_of", "steps_of"]
+__all__ = ["MachineTree", "facts_of", "outcome_of", "steps_of"]
 
 
 def facts_of(*facts: object) -> Facts:
@@ -29,41 +29,40 @@ def steps_of(fix_id: str, *facts: object) -> tuple[Step, ...]:
     return tuple(known.call(registry.fixes[fix_id].function))
 
 
-class ProbesOf(Host):
-    """A recorded machine whose driver is really asked: files from one host, probes from another."""
+class MachineTree(RootHost):
+    """A running machine laid out in a folder: /proc and /sys are plain files there, device nodes are given by status.
 
-    def __init__(self, files: Host, probes: Host) -> None:
-        self._files, self._probes = files, probes
-        self.source = files.source
+    `commands`: what a command prints, by its words; others are not installed. `probes`: the host whose driver is
+    really asked; without one, asking fails with the words of `no_answer`.
+    """
 
-    def read(self, path: str, *, last: int | None = None) -> str | None:
-        return self._files.read(path, last=last)
+    source = "live"
+    absent = ()
 
-    def read_bytes(self, path: str, limit: int, *, offset: int = 0) -> bytes | None:
-        return self._files.read_bytes(path, limit, offset=offset)
+    def __init__(
+        self,
+        root: str,
+        *,
+        nodes: Mapping[str, FileStatus] | None = None,
+        commands: Mapping[tuple[str, ...], Completed] | None = None,
+        probes: Host | None = None,
+        no_answer: str = "not asked in this test",
+    ) -> None:
+        super().__init__(root)
+        self._nodes, self._commands, self._probes, self._no_answer = nodes or {}, commands or {}, probes, no_answer
 
     def list(self, path: str) -> tuple[str, ...] | None:
-        return self._files.list(path)
-
-    def link(self, path: str) -> str | None:
-        return self._files.link(path)
-
-    def resolve(self, path: str) -> str | None:
-        return self._files.resolve(path)
+        if path == "/dev":
+            return tuple(sorted(node.removeprefix("/dev/") for node in self._nodes))
+        return super().list(path)
 
     def status(self, path: str) -> FileStatus | None:
-        return self._files.status(path)
-
-    def free_bytes(self, path: str) -> int | None:
-        return self._files.free_bytes(path)
-
-    def query(
-        self, path: str, sql: str, parameters: Sequence[SqlValue] = ()
-    ) -> tuple[tuple[SqlValue, ...], ...] | None:
-        return self._files.query(path, sql, parameters)
+        return self._nodes.get(path) or super().status(path)
 
     def run(self, argv: Sequence[str], *, timeout: float = 10.0) -> Completed | None:
-        return self._files.run(argv, timeout=timeout)
+        return self._commands.get(tuple(argv))
 
     def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
+        if self._probes is None:
+            return {name: ProbeAnswer(None, self._no_answer) for name in names}
         return self._probes.probe(names)

@@ -44,6 +44,7 @@ class Nvml(NamedTuple):
     driver_version: str  # of the loaded driver, "" without
     cuda_version: int | None  # 12020 for CUDA 12.2
     gpus: tuple[NvmlGpu, ...]
+    complete: bool = True  # False: nvidia-smi told it in NVML's place, and there may be more GPUs than it lists
 
 
 class Cuda(NamedTuple):
@@ -80,8 +81,14 @@ def driver_answers(
 
 
 @fact
-def nvml(asked: DriverAnswers) -> Nvml:
-    """NVML's part."""
+def nvml(asked: DriverAnswers, host: Host) -> Nvml:
+    """NVML's part. Where only our own way to NVML is broken, as without nvidia-ml-py, nvidia-smi tells it.
+
+    Not where NVML hung or crashed, since nvidia-smi would, too. Nor without a module: run by root, it loads one.
+    """
+    failure = asked.answers["nvml"].failure
+    if failure.startswith("no usable answer") and "nvidia" in asked.before.modules:
+        return _from_nvidia_smi(host, failure)
     answer = answer_of(asked, "nvml", "NVML")
     gpus = answer.get("gpus")
     return Nvml(
@@ -116,6 +123,21 @@ def answer_of(asked: DriverAnswers, name: str, speaker: str) -> Mapping[str, obj
     answer, failure = asked.answers[name]
     if answer is None:
         raise Unavailable(f"{speaker}: {failure}")
+    return answer
+
+
+def _from_nvidia_smi(host: Host, failure: str) -> Nvml:
+    from gpudoctor.facts.nvidia_smi import read_nvidia_smi  # here for start-up: seldom needed
+
+    try:
+        done = host.run(["nvidia-smi", "-q", "-x"], timeout=10)
+        if done is None:
+            raise Unavailable("there is no nvidia-smi to ask instead")
+        answer = read_nvidia_smi(f"{done.stdout}\n{done.stderr}", done.exit_code)
+        if not (answer.complete or answer.return_code or any(gpu.return_code for gpu in answer.gpus)):
+            raise Unavailable("nvidia-smi's answer is not complete")
+    except Unavailable as reason:
+        raise Unavailable(f"NVML: {failure}; {reason}") from reason
     return answer
 
 

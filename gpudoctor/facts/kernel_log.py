@@ -1,10 +1,14 @@
 """The kernel's log since this boot, in the lines that concern NVIDIA devices and modules."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from gpudoctor.host import Host, Unavailable
+from gpudoctor.registry import fact
 
 
 class KernelLog(NamedTuple):
-    """Lines of interest (NVRM, nvidia, nouveau, module signatures, BAR assignment), oldest first, without time stamps."""
+    """Lines of interest (NVRM, nvidia, nouveau, module signatures, BARs, suspend), oldest first, without stamps."""
 
     lines: tuple[str, ...]
     source: str  # "dmesg", "/var/log/kern.log", ...
@@ -12,3 +16,84 @@ class KernelLog(NamedTuple):
     def matching(self, *words: str) -> tuple[str, ...]:
         """The lines that contain one of these words (as they stand, case matters)."""
         return tuple(line for line in self.lines if any(word in line for word in words))
+
+
+_FILES = ("/var/log/kern.log", "/var/log/syslog", "/var/log/messages")
+_TAIL = 1024 * 1024  # bytes
+_FIRST_LINE = "Linux version "
+
+_WORDS = (
+    "NVRM",
+    "nvidia",
+    "NVIDIA",
+    "nouveau",
+    "nova",
+    "vfio-pci",
+    "Xid",
+    "gsp_",
+    "module verification",
+    "module is rejected",
+    "unsigned module",
+    "unavailable key",
+    "PKCS#7",
+    "Lockdown:",
+    "PM: suspend",
+    "can't assign",  # a BAR
+    "failed to assign",
+    ": no space for",
+)
+
+
+@fact
+def kernel_log(host: Host) -> KernelLog:
+    """From dmesg; where that is for root alone, from the system's log files, which mostly a group of users may read.
+
+    On a disk nothing tells which boot the log is about: NotRunning is raised.
+    """
+    printed = host.run(["dmesg"])
+    if printed is not None and printed.exit_code == 0:
+        return KernelLog(tuple(_of_interest(_message(line) for line in printed.stdout.splitlines())), "dmesg")
+    refusals = [_refusal(printed.stderr) if printed is not None else "there is no dmesg"]
+    for path in _FILES:
+        try:
+            text = host.read(path, last=_TAIL)
+        except Unavailable as reason:
+            refusals.append(str(reason))
+            continue
+        if text:
+            return KernelLog(tuple(_of_interest(_of_this_boot(text))), path)
+    raise Unavailable(f"the kernel's log cannot be read: {'; '.join(refusals)}; as root it can")
+
+
+def _refusal(message: str) -> str:
+    return message.strip().splitlines()[-1] if message.strip() else "dmesg failed"
+
+
+def _of_interest(messages: Iterable[str]) -> Iterator[str]:
+    return (message for message in messages if any(word in message for word in _WORDS))
+
+
+def _of_this_boot(text: str) -> list[str]:
+    """The kernel's messages in a file that syslog wrote: "Nov 23 20:01:02 host kernel: [   12.345678] message"."""
+    messages: list[str] = []
+    for line in text.splitlines():
+        _, mark, message = line.partition(" kernel: ")
+        message = _message(message)
+        if message.startswith(_FIRST_LINE):
+            messages.clear()
+        if mark:
+            messages.append(message)
+    return messages
+
+
+def _message(line: str) -> str:
+    """Without "<6>", "[   12.345678]" and the caller "[  T123]"; what else stands in brackets, as [drm], stays."""
+    if line.startswith("<"):
+        line = line.partition(">")[2]
+    for _ in range(2):
+        stamp, bracket, rest = line.partition("]")
+        inside = stamp.removeprefix("[").strip().lstrip("TC").replace(".", "")
+        if not (bracket and stamp.startswith("[") and inside.isdigit()):
+            break
+        line = rest
+    return line.strip()

@@ -67,7 +67,8 @@ def driver_libraries(host: Host) -> DriverLibraries:
     folders = [folder for folder in FOLDERS if not cached and host.status(folder)] if len(cached) < len(SONAMES) else []
     missing = [soname for soname in SONAMES if soname not in cached]
     found += [_library(host, soname, f"{folder}/{soname}", folder) for soname in missing for folder in folders]
-    return DriverLibraries(tuple(library for library in found if library))
+    # CUDA's forward-compatibility libcuda is no part of the installed driver, even where the loader takes it first.
+    return DriverLibraries(tuple(sorted(filter(None, found), key=lambda library: "/compat/" in library.real_path)))
 
 
 def _library(host: Host, soname: str, path: str, source: str) -> DriverLibrary | None:

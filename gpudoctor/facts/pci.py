@@ -19,6 +19,7 @@ class PciGpu(NamedTuple):
     first_driver: str  # the first open driver release that lists it: "570.86.16", "" unknown
     regions: tuple[tuple[int, int], ...] = ()  # (start, size) of the assigned memory regions, BAR0 first
     readable: bool = True  # False: its configuration space reads as all ones, the device is gone from the bus
+    unassigned: tuple[int, ...] = ()  # numbers of base address registers that want a region and have none
 
     @property
     def label(self) -> str:
@@ -65,6 +66,7 @@ def _gpu(host: Host, address: str, device_id: str, driver: str) -> PciGpu:
     # Reading the configuration space of a sleeping laptop GPU would wake it up.
     asleep = (host.read(f"{_BUS}/{address}/power/runtime_status") or "").strip() == "suspended"
     head = None if asleep else host.read_bytes(f"{_BUS}/{address}/config", 4)
+    regions, unassigned = _regions(host.read(f"{_BUS}/{address}/resource") or "")
     return PciGpu(
         address,
         device_id,
@@ -74,19 +76,22 @@ def _gpu(host: Host, address: str, device_id: str, driver: str) -> PciGpu:
         known.module,
         known.last_branch,
         known.first_driver,
-        _regions(host.read(f"{_BUS}/{address}/resource") or ""),
+        regions,
         head != b"\xff\xff\xff\xff",
+        unassigned,
     )
 
 
-def _regions(text: str) -> tuple[tuple[int, int], ...]:
-    """Assigned ones among the six base address registers: lines "start end flags" in hexadecimal."""
-    regions = []
-    for line in text.splitlines()[:6]:
+def _regions(text: str) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Assigned and unassigned ones of the six base address registers: lines "start end flags" in hexadecimal."""
+    regions, unassigned = [], []
+    for number, line in enumerate(text.splitlines()[:6]):
         try:
             start, end, _ = (int(word, 16) for word in line.split())
         except ValueError:  # not three numbers: no region that could be judged
             continue
         if start:
             regions.append((start, end - start + 1))
-    return tuple(regions)
+        elif end:  # its size is known, its place is not
+            unassigned.append(number)
+    return tuple(regions), tuple(unassigned)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gpudoctor.facts.installed_kernels import InstalledKernels
 from gpudoctor.host import Host, NotRunning, Unavailable
 from gpudoctor.registry import fact
 
@@ -85,6 +86,43 @@ def operating_system(host: Host) -> OperatingSystem:
 
 
 @fact
+def kernel(host: Host, kernels: InstalledKernels | Unavailable) -> Kernel:
+    """From /proc; on a disk the kernel that was named, else the one that boots next.
+
+    Raises Unavailable on a disk that does not tell which kernel that is.
+    """
+    try:
+        version = host.read("/proc/version") or ""
+    except NotRunning:
+        return _kernel_on_disk(host, kernels)
+    release = (host.read("/proc/sys/kernel/osrelease") or "").strip()
+    words = (host.read("/proc/cmdline") or "").split()
+    if not release:
+        raise Unavailable("/proc/sys/kernel/osrelease does not tell the kernel's release")
+    return Kernel(release, True, compiler_of(version), tuple(words))
+
+
+def _kernel_on_disk(host: Host, kernels: InstalledKernels | Unavailable) -> Kernel:
+    try:
+        release = (host.read("/proc/sys/kernel/osrelease") or "").strip()
+    except NotRunning:
+        if isinstance(kernels, Unavailable):
+            raise kernels from None
+        release = kernels.next_boot
+        if not release:
+            found = ", ".join(kernel.release for kernel in kernels.kernels) or "none: is /boot another disk?"
+            raise Unavailable(
+                f"which kernel boots next cannot be told (found: {found}); name it with --kernel"
+            ) from None
+    for path in (f"/boot/config-{release}", f"/lib/modules/{release}/config"):
+        head = (host.read_bytes(path, 4096) or b"").decode("utf-8", "replace")  # it stands in the first lines
+        text = head.partition('CONFIG_CC_VERSION_TEXT="')[2].partition('"')[0]
+        if text:
+            return Kernel(release, False, compiler_of(text), ())
+    return Kernel(release, False, None, ())
+
+
+@fact
 def confinement(host: Host) -> Confinement:
     """From the marks that container engines leave, and the kernel's name under WSL."""
     try:
@@ -140,14 +178,37 @@ def identity(host: Host) -> Identity:
 
 
 def compiler_of(text: str) -> Compiler | None:
-    """The compiler in /proc/version's or CONFIG_CC_VERSION_TEXT's words: "gcc-12 (Debian 12.2.0-14) 12.2.0, GNU ld..."."""
-    for name in ("gcc", "clang"):
-        start = text.find(name)
-        if start < 0:
-            continue
-        words = text[start:].split(",", 1)[0]
-        version = [word for word in words.replace("(", " ").replace(")", " ").split() if word[:1].isdigit()]
-        major = (version or [""])[-1].partition(".")[0]
-        if major.isdigit():
-            return Compiler(name, int(major), words.strip().removesuffix(")").strip() if "(" not in words else words.strip())
-    return None
+    """The compiler that /proc/version or CONFIG_CC_VERSION_TEXT names: "gcc-12 (Debian 12.2.0-14) 12.2.0, GNU ld"."""
+    if text.startswith("Linux version"):
+        # The first pair of parentheses names who built the kernel, and where: that may be gcc-builder@clang.
+        text = next((group for group in _in_parentheses(text) if "@" not in group.partition(" ")[0]), "")
+    outside = _without_parentheses(text)
+    end = outside.find(",")  # behind it the linker is named
+    text, words = (text, outside.split()) if end < 0 else (text[:end], outside[:end].split())
+    name = next((name for name in ("clang", "gcc") if any(name in word for word in words)), "")
+    major = next((word for word in words if word[0].isdigit()), "").partition(".")[0]
+    return Compiler(name, int(major), text.strip()) if name and major.isdecimal() else None
+
+
+def _without_parentheses(text: str) -> str:
+    """The same text, as long, with blanks in place of all that stands in parentheses."""
+    outside, depth = [], 0
+    for character in text:
+        depth += character == "("
+        outside.append(" " if depth else character)
+        depth -= character == ")" and depth > 0
+    return "".join(outside)
+
+
+def _in_parentheses(text: str) -> list[str]:
+    """What stands in the outermost pairs of parentheses."""
+    groups, start, depth = [], 0, 0
+    for place, character in enumerate(text):
+        if character == "(":
+            start = start if depth else place + 1
+            depth += 1
+        elif character == ")" and depth:
+            depth -= 1
+            if not depth:
+                groups.append(text[start:place])
+    return groups

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from gpudoctor.facts.dkms import Dkms
-from gpudoctor.facts.kernels import ModuleFile, ModuleFiles
+from gpudoctor.facts.kernels import InstalledKernels, ModuleFile, ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.packages import Package, Packages
@@ -23,6 +23,7 @@ class DriverVersions(NamedTuple):
     user_space_path: str
     packaged: str  # P: the user-space driver package
     packaged_name: str
+    next_boot: str = ""  # where another kernel boots next: the module that it would load
 
 
 class DriverWanted(NamedTuple):
@@ -61,6 +62,7 @@ def driver_versions(
     files: ModuleFiles,
     libraries: DriverLibraries,
     packages: Packages | Unavailable,
+    kernels: InstalledKernels | Unavailable,
 ) -> DriverVersions:
     """All four, side by side."""
     if isinstance(loaded, Unavailable) and not isinstance(loaded, NotRunning):
@@ -71,6 +73,8 @@ def driver_versions(
         (p for p in packages.installed() if is_user_space_package(p)) if isinstance(packages, Packages) else iter(()),
         None,
     )
+    next_boot = kernels.next_boot if isinstance(kernels, InstalledKernels) else ""
+    coming = next(iter(files.of(next_boot)), None) if next_boot not in ("", kernel.release) else None
     return DriverVersions(
         loaded.version if isinstance(loaded, LoadedDriver) else "",
         module.version,
@@ -79,6 +83,7 @@ def driver_versions(
         library.real_path if library else "",
         package.upstream if package else "",
         package.name if package else "",
+        coming.version if coming else "",
     )
 
 

@@ -31,6 +31,11 @@ def known_gpus() -> dict[str, KnownGpu]:
     return known
 
 
+def nvml_codes() -> dict[int, str]:
+    """The names of NVML's return codes: 18 is "NVML_ERROR_LIB_RM_VERSION_MISMATCH"."""
+    return {int(code): name for code, name in _load("nvml_codes")["codes"].items()}
+
+
 def table_dates() -> dict[str, str]:
     """Name of each table to the date at which its sources were read."""
     folder = os.path.dirname(__file__)

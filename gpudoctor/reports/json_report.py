@@ -57,4 +57,6 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
         row["reason"] = outcome.reason
     if outcome.matters:
         row["matters"] = True
+    if outcome.not_running:
+        row["not_running"] = True
     return row

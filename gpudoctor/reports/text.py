@@ -31,9 +31,7 @@ def as_text(report: Report, facts: Facts, duration_ms: int, *, colour: bool) -> 
 
 def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
     where = {"live": "", "root": "mounted root", "snapshot": "snapshot"}[machine.source]
-    kernel = (
-        f"kernel {machine.kernel}" + (" (would boot next)" * (not machine.kernel_running)) if machine.kernel else ""
-    )
+    kernel = f"kernel {machine.kernel}{'' if machine.kernel_running else ', not running'}" if machine.kernel else ""
     driver = f"driver {machine.driver} loaded" if machine.driver else ""
     words = [machine.os_name, where, machine.confinement, kernel, driver]
     yield from _wrapped(
@@ -75,8 +73,6 @@ def _finding(ranked: Ranked, colour: bool) -> Iterator[str]:
     if finding.remedy:
         yield "  What to do"
         yield from _wrapped(finding.remedy, "    ")
-        if ranked.severity > Severity.INFO:
-            yield from _wrapped("`gpudoctor fix --dry-run` shows each step.", "    ", _DIM if colour else "")
     if ranked.explains:
         yield from _wrapped(f"It explains: {', '.join(ranked.explains)}", "  ", hanging="    ")
 
@@ -84,24 +80,29 @@ def _finding(ranked: Ranked, colour: bool) -> Iterator[str]:
 def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
     """A line per domain; what could not be told, and why, is never folded away."""
     domains: dict[str, list[Outcome]] = {}
+    idle: dict[str, int] = {}
     for outcome in outcomes:
-        if outcome.status is not Status.FOUND:
+        if outcome.status is Status.UNKNOWN and outcome.not_running:
+            said = outcome.reason.partition(": ")[2] or outcome.reason
+            idle[said] = idle.get(said, 0) + 1
+        elif outcome.status is not Status.FOUND:
             domains.setdefault(outcome.check.id.partition(".")[0], []).append(outcome)
     for domain, members in sorted(domains.items()):
         counts = {status: sum(member.status is status for member in members) for status in Status}
-        said = [f"{count} {status.value}" for status, count in counts.items() if count]
-        healthy = {status for status, count in counts.items() if count} <= {Status.OK, Status.SKIPPED}
-        mark = "ok" if healthy and counts[Status.OK] else "unknown" if not healthy else ""
-        yield f"{_styled(domain.ljust(10), _STYLES[mark] if colour and mark else '')} {', '.join(said)}"
+        said = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
+        mark = "unknown" if counts[Status.UNKNOWN] or counts[Status.CRASHED] else "ok" if counts[Status.OK] else ""
+        yield f"{_styled(domain.ljust(10), _STYLES[mark] if colour and mark else '')} {said}"
         yield from _reasons(members)
+    for reason, count in idle.items():
+        yield from _wrapped(f"not asked  {count} checks: {reason}", "", _DIM if colour else "", hanging=" " * 11)
 
 
 def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for member in members:
         if member.status is Status.CRASHED:
-            last = member.reason.strip().splitlines()[-1] if member.reason.strip() else "no reason given"
-            yield from _wrapped(f"{member.check.id}: our own bug: {last}", "  ", hanging="    ")
+            last = member.reason.strip().splitlines()[-1:] or ["no reason given"]
+            yield from _wrapped(f"{member.check.id}: our own bug: {last[0]}", "  ", hanging="    ")
         elif member.status is Status.UNKNOWN:
             reasons.setdefault(member.reason, []).append(member.check.id.partition(".")[2])
     for reason, names in reasons.items():
@@ -129,6 +130,8 @@ def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
         verdict += f" {len(undecided)} more could not be told."
     if crashed:
         verdict += " Please report the crash: `--format json` has its traceback."
+    if found:
+        verdict += " `gpudoctor fix --dry-run` shows the repair step by step."
     style = _STYLES.get(report.status, "") if colour else ""
     yield from _wrapped(f"{verdict} ({duration_ms} ms, exit code {report.exit_code})", "", style)
 

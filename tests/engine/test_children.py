@@ -64,7 +64,9 @@ def test_a_probe_without_an_answer_says_why(argv: list[str], said: str) -> None:
     assert said in answer.failure
 
 
-def test_a_probe_runs_with_our_own_import_path(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_probe_runs_with_our_own_import_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("hostile")
     (folder / "json.py").write_text("raise SystemExit('hostile module imported')")
     monkeypatch.chdir(folder)

@@ -88,7 +88,7 @@ def test_a_cause_blocks_its_consequences_down_the_chain() -> None:
     ]
     report = diagnose(_facts(rain=True), chain)
     assert [(ranked.check.id, set(ranked.explains)) for ranked in report.findings] == [
-        ("z.wet", {"a.slippery", "b.fall", "d.unknown"})
+        ("z.wet", {"a.slippery", "b.fall"})
     ]
     assert {o.check.id: o.cause for o in report.outcomes if o.status is Status.BLOCKED} == {
         "a.slippery": "z.wet",
@@ -160,3 +160,26 @@ def test_an_id_is_registered_once() -> None:
     table["a.b"] = 1
     with pytest.raises(ValueError, match="registered twice"):
         table["a.b"] = 2
+
+
+def test_one_sick_gpu_does_not_hide_another() -> None:
+    def lost(weather: Weather) -> Iterator[Finding]:
+        yield Finding("gone", "0000:01:00.0")
+
+    def silent(weather: Weather) -> Iterator[Finding]:
+        yield Finding("does not answer", "0000:01:00.0")
+        yield Finding("does not answer", "0000:02:00.0")
+
+    def wrong_number(weather: Weather) -> Iterator[Finding]:
+        yield Finding("two GPUs too few")
+
+    checks = [
+        _check("a.lost", lost),
+        _check("b.silent", silent, after=("a.lost",)),
+        _check("c.number", wrong_number, after=("a.lost", "b.silent")),
+    ]
+    report = diagnose(_facts(rain=True), checks)
+    assert {(ranked.check.id, ranked.finding.subject) for ranked in report.findings} == {
+        ("a.lost", "0000:01:00.0"),
+        ("b.silent", "0000:02:00.0"),
+    }

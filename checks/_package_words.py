@@ -1,0 +1,127 @@
+"""Names and command lines of package managers, as they stand in findings."""
+
+from collections.abc import Iterable, Sequence
+
+from gpudoctor import Evidence
+from gpudoctor.facts.history import PackageEvent
+from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.facts.system import OperatingSystem
+
+_DATABASES = {"dpkg": "/var/lib/dpkg/status", "rpm": "rpm database", "pacman": "/var/lib/pacman/local"}
+
+
+def some(names: Iterable[str], most: int = 4) -> str:
+    """ "a, b, c and 5 more"; each name once."""
+    names = tuple(dict.fromkeys(names))
+    if len(names) <= most + 1:  # "and 1 more" is longer than its name
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def states_of(packages: Packages, chosen: Iterable[Package]) -> Evidence:
+    """What the database says of some packages."""
+    texts = (
+        f"{package.name} {package.version}"
+        + (f" ({package.state})" if package.state != "installed" else "")
+        + (" (on hold)" if package.hold else "")
+        for package in chosen
+    )
+    return Evidence(_DATABASES.get(packages.manager, "installed packages"), some(texts, 6))
+
+
+def manager_of(packages: Packages, system: OperatingSystem) -> str:
+    """The command: "apt-get", "dnf", "zypper", "pacman", "" unknown."""
+    if packages.manager == "rpm":
+        return "zypper" if system.family == "suse" else "dnf"
+    return {"dpkg": "apt-get", "pacman": "pacman"}.get(packages.manager, "")
+
+
+def install(manager: str, names: Sequence[str]) -> str:
+    """A command in backticks that installs or upgrades these packages."""
+    words = " ".join(dict.fromkeys(names))
+    match manager:
+        case "apt-get" | "dnf" | "zypper":
+            return f"`{manager} install {words}`"
+        case "pacman":
+            return f"`pacman -Syu {words}`"
+        case _:
+            return f"install {words}"
+
+
+def align(manager: str, names: Sequence[str]) -> str:
+    """A command in backticks that brings installed packages to the repositories' one version."""
+    match manager:
+        case "dnf":
+            return f"`dnf distro-sync {' '.join(dict.fromkeys(names))}`"
+        case "pacman":
+            return "`pacman -Syu`"
+        case _:
+            return install(manager, names)
+
+
+def reinstall(manager: str, names: Sequence[str]) -> str:
+    """A command in backticks that puts the files of packages back in place."""
+    words = " ".join(dict.fromkeys(names))
+    match manager:
+        case "apt-get":
+            return f"`apt-get install --reinstall {words}`"
+        case "dnf":
+            return f"`dnf reinstall {words}`"
+        case "zypper":
+            return f"`zypper install --force {words}`"
+        case "pacman":
+            return f"`pacman -S {words}`"
+        case _:
+            return f"reinstall {words}"
+
+
+def verify(manager: str, names: Sequence[str]) -> str:
+    """A command in backticks that compares files with what their packages brought."""
+    words = " ".join(dict.fromkeys(names))
+    match manager:
+        case "apt-get":
+            return f"`dpkg -V {words}`"
+        case "dnf" | "zypper":
+            return f"`rpm -V {words}`"
+        case "pacman":
+            return f"`pacman -Qkk {words}`"
+        case _:
+            return "your package manager's verification"
+
+
+def remove(manager: str, names: Sequence[str]) -> str:
+    """A command in backticks that removes exactly these packages."""
+    words = " ".join(dict.fromkeys(names))
+    match manager:
+        case "apt-get" | "dnf" | "zypper":
+            return f"`{manager} remove {words}`"
+        case "pacman":
+            return f"`pacman -R {words}`"
+        case _:
+            return f"remove {words}"
+
+
+def hold(manager: str, names: Sequence[str], *, release: bool) -> str:
+    """A command in backticks (or where to write it) that holds packages back or lets them go."""
+    words = " ".join(dict.fromkeys(names))
+    match manager:
+        case "apt-get":
+            return f"`apt-mark {'unhold' if release else 'hold'} {words}`"
+        case "dnf":
+            return f"`dnf versionlock {'delete' if release else 'add'} {words}`"
+        case "zypper":
+            return f"`zypper {'removelock' if release else 'addlock'} {words}`"
+        case "pacman":
+            return f"{'take out of' if release else 'add to'} IgnorePkg in /etc/pacman.conf: {words}"
+        case _:
+            return f"{'release' if release else 'hold'} {words}"
+
+
+def trial(manager: str) -> str:
+    """A clause: how to see first what a command would do; "" where the program asks by itself."""
+    return " (with `-s` it only shows what it would do)" if manager == "apt-get" else ""
+
+
+def on_the(event: PackageEvent) -> str:
+    """ "on 2026-11-22 06:50:11 by `apt upgrade -y`"."""
+    return f"on {' '.join(event.when.split())}" + (f" by `{event.command}`" if event.command else "")

@@ -1,0 +1,347 @@
+"""Is the driver whole, as its packages tell it: all of one version, all held or none, one module, not removed?"""
+
+from collections.abc import Iterator, Sequence
+
+from gpudoctor import Evidence, Finding, NotRunning, Severity, Unavailable, check
+from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.history import PackageEvent, PackageHistory
+from gpudoctor.facts.libraries import DriverLibraries
+from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.facts.pci import PciGpus
+from gpudoctor.facts.runfile import RunfileTraces
+from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
+from gpudoctor.facts.versions import DriverVersions
+
+from ._gpus import own_gpus
+from ._kernels import event_evidence
+from ._package_words import align, hold, install, manager_of, on_the, remove, some, states_of, trial
+from ._packages import (
+    DriverPackage,
+    Part,
+    as_driver_package,
+    bound_to,
+    by_family,
+    driver_packages,
+    gpu_works,
+    newest,
+    unmet_exact,
+)
+from ._scope import own_driver
+
+# A module made for one kernel carries the kernel's version, and a package without files breaks nothing by lagging.
+_COMPARED = (Part.LIBRARY, Part.MODULE, Part.FIRMWARE, Part.TOOL)
+
+
+@check(
+    "packages.partial-upgrade",
+    severity=Severity.ERROR,
+    after=["packages.half-configured", "packages.two-branches", "packages.mixed-origins"],
+    symptoms=[
+        r"undefined symbol: (nv|cu)[A-Z]\w+",
+        r"lib(nvidia|cuda)[^\s:]*: undefined symbol",
+        r"undefined symbol\b.*\blibnvidia-ptxjitcompiler",
+        r"libnvidia-ptxjitcompiler\.so\S*: cannot open shared object file",
+        r"PTX JIT compiler library (was )?not found",
+        r"CUDA_ERROR_JIT_COMPILER_NOT_FOUND",
+    ],
+)
+def partial_upgrade(
+    confinement: Confinement,
+    packages: Packages,
+    system: OperatingSystem,
+    nvml: Nvml | Unavailable,
+    cuda: Cuda | Unavailable,
+    history: PackageHistory | Unavailable,
+) -> Iterator[Finding]:
+    """The packages of one driver are installed in different versions.
+
+    What: the driver's module, its libraries and its firmware work together only if all are of
+    exactly one version. An upgrade that left some of them behind breaks the driver, at the latest
+    with the next reboot. Mostly a hold (`apt-mark hold`) lies on a part of them, or single packages
+    were upgraded by name. The package manager sees nothing wrong: the module is only recommended.
+
+    Proof: the versions in the package manager's database, who is on hold, and the history that
+    tells which upgrade left them behind. Tools with a numbering of their own (nvidia-modprobe,
+    nvidia-settings, nvidia-persistenced) and modules made per kernel are not compared.
+
+    Repair: release the hold, bring all of them to one version in one transaction, then reboot or
+    reload the module. Do not copy libraries by hand, and do not purge the driver.
+
+    Reference: NVIDIA driver README, chapter "Common Problems" (API mismatch); apt-mark(8).
+    """
+    own_driver(confinement)
+    for members in by_family(driver_packages(packages)).values():
+        compared = [member for member in members if member.part in _COMPARED]
+        top = newest([member.version for member in compared]) if compared else ""
+        behind = [member for member in compared if member.version != top]
+        if not behind:
+            continue
+        ahead = [member for member in compared if member.version == top]
+        held = [member for member in behind if member.package.hold]
+        event = _arrival(ahead, history)
+        when = f" The upgrade came {on_the(event)}." if event else ""
+        yield Finding(
+            f"The driver was upgraded only in part: {_listed(behind)}, but {_listed(ahead)}.{when}",
+            behind[0].name,
+            (
+                states_of(packages, [member.package for member in held or behind]),
+                *([states_of(packages, [member.package for member in behind if member not in held])] if held else ()),
+                states_of(packages, [member.package for member in ahead]),
+                *([event_evidence(event)] if event else ()),
+            ),
+            _aligning(manager_of(packages, system), behind, held, top),
+            _how_bad(compared) if not gpu_works(nvml, cuda) else Severity.WARNING,
+        )
+
+
+def _how_bad(compared: Sequence[DriverPackage]) -> Severity:
+    """Programs of another version mostly still run, and 32-bit libraries serve few."""
+    needed = {member.version for member in compared if member.part is not Part.TOOL and not member.only_32_bit}
+    return Severity.ERROR if len(needed) > 1 else Severity.WARNING
+
+
+def _listed(members: Sequence[DriverPackage]) -> str:
+    versions = dict.fromkeys(member.version for member in members)
+    return "; ".join(
+        f"{some([_and_held(member) for member in members if member.version == version], 3)} "
+        f"{'is' if sum(member.version == version for member in members) == 1 else 'are'} {version}"
+        for version in versions
+    )
+
+
+def _and_held(member: DriverPackage) -> str:
+    return f"{member.name} (on hold)" if member.package.hold else member.name
+
+
+def _aligning(manager: str, behind: Sequence[DriverPackage], held: Sequence[DriverPackage], top: str) -> str:
+    names = [member.name for member in behind]
+    first = f"Release the hold: {hold(manager, [member.name for member in held], release=True)}. Then bring" * bool(held)
+    old = newest(member.version for member in behind)
+    return (
+        f"{first or 'Bring'} what lags to {top} in one transaction: {align(manager, names)}{trial(manager)}; then reboot, "
+        f"or reload the module. If the repositories have no {top} of it, take the others back to {old} instead."
+    )
+
+
+def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailable) -> PackageEvent | None:
+    if isinstance(history, Unavailable):
+        return None
+    versions = {(member.name, member.package.version) for member in ahead}
+    found = [event for event in history.events if (event.package, event.new) in versions]
+    return found[-1] if found else None
+
+
+@check(
+    "packages.held-or-broken",
+    severity=Severity.WARNING,
+    after=["packages.partial-upgrade", "packages.half-configured", "packages.two-branches"],
+    symptoms=[
+        r"Unable to correct problems, you have held broken packages",
+        r"nvidia\S* : Depends: \S+( \(.*\))? but (it is not going to be installed|.* is to be installed)",
+        r"The following packages have unmet dependencies",
+        r"Held packages were changed and -y was used without --allow-change-held-packages",
+    ],
+)
+def held_or_broken(confinement: Confinement, packages: Packages, system: OperatingSystem) -> Iterator[Finding]:
+    """A part of the driver is held back, or needs another package in a version that is not there.
+
+    What: a hold on some of the driver's packages lets the others move on without them. All is well
+    until the next upgrade; that one either refuses with "held broken packages" or tears the driver
+    apart. A dependency on one exact version that is not met is such a tear already.
+
+    Proof: the holds in the package manager's database, and the dependencies that tie the packages
+    to each other: what a held package holds with it is not counted as free.
+
+    Repair: release the hold, or hold the whole driver. Better than holds: keep the driver's
+    packages out of automatic upgrades (Unattended-Upgrade::Package-Blacklist), and upgrade them by
+    hand when no job runs. Either also stops security fixes.
+
+    Reference: apt-mark(8); https://github.com/NVIDIA/ansible-role-nvidia-driver/issues/11
+    """
+    own_driver(confinement)
+    manager = manager_of(packages, system)
+    for members in by_family(driver_packages(packages)).values():
+        held = [member for member in members if member.package.hold]
+        bound = bound_to([member.name for member in held], members)
+        free = [member for member in members if member.name not in bound and _moves_on(member)]
+        if held and free:
+            names = [member.name for member in free]
+            yield Finding(
+                f"Only a part of the driver is on hold ({some(member.name for member in held)}): the next upgrade can "
+                f"move {some(names)} on without it.",
+                held[0].name,
+                (
+                    states_of(packages, [member.package for member in held]),
+                    states_of(packages, [member.package for member in free]),
+                ),
+                f"Release the hold: {hold(manager, [member.name for member in held], release=True)}; or hold the rest "
+                f"too: {hold(manager, names, release=False)}.",
+            )
+    unmet = tuple(unmet_exact(packages))
+    if unmet:
+        names = [one.package.name for one in unmet]
+        yield Finding(
+            f"{some(names)} {'needs' if len({*names}) == 1 else 'need'} another package of the driver in exactly one "
+            f"version, and it is not there: {unmet[0].dependency}, {unmet[0].instead}.",
+            names[0],
+            tuple(
+                Evidence(f"{one.package.name} {one.package.version}", f"Depends: {one.dependency}; {one.instead}")
+                for one in unmet[:5]
+            ),
+            "Let the package manager mend it: `apt-get --fix-broken install` (first with `-s`: it must not remove the "
+            "driver)."
+            if manager == "apt-get"
+            else f"Bring them to one version: {align(manager, names)}.",
+        )
+
+
+def _moves_on(member: DriverPackage) -> bool:
+    """A module of one kernel stays as it is; the package that follows a flavour brings new ones."""
+    if member.part is Part.READY_MODULE:
+        return member.name.startswith("linux-modules-nvidia-") and "." not in member.name.partition("-hwe-")[0]
+    return member.part in (Part.LIBRARY, Part.MODULE) and not member.only_32_bit
+
+
+@check(
+    "packages.dkms-and-prebuilt",
+    severity=Severity.WARNING,
+    no_symptom="both modules work until they drift apart; then users see the message of driver.library-mismatch",
+)
+def dkms_and_prebuilt(
+    confinement: Confinement, packages: Packages, kernel: Kernel, versions: DriverVersions | Unavailable
+) -> Iterator[Finding]:
+    """The driver's module comes twice: built here by DKMS, and ready-made from Ubuntu.
+
+    What: Ubuntu has the module ready-made and signed (linux-modules-nvidia-*), and as source for
+    DKMS (nvidia-dkms-*). With both, each kernel has two modules, and the one in updates/dkms wins.
+    They are upgraded apart from each other, so one day the wrong version is loaded.
+
+    Proof: packages of both kinds are installed; the path of the module that modprobe would load.
+
+    Repair: keep one. The ready-made one where Secure Boot is on or many machines are alike; DKMS
+    where a kernel is not Ubuntu's own. Remove the other kind only, nothing else of the driver.
+
+    Reference: Ubuntu kernel team, https://lists.ubuntu.com/archives/kernel-team/2021-March/117894.html
+    """
+    own_driver(confinement)
+    members = driver_packages(packages)
+    ready = [member for member in members if member.name.startswith("linux-modules-nvidia-")]
+    dkms = [member for member in members if member.part is Part.MODULE and "dkms" in member.name.split("-")]
+    if not ready or not dkms:
+        return
+    covered = any(member.name.endswith(f"-{kernel.release}") for member in ready)
+    going = [member.name for member in (dkms if covered else ready)]
+    path = versions.on_disk_path if isinstance(versions, DriverVersions) else ""
+    yield Finding(
+        f"The driver's module is installed twice: as source for DKMS ({some(member.name for member in dkms)}) and "
+        f"ready-made ({some(member.name for member in ready)}).",
+        dkms[0].name,
+        (
+            states_of(packages, [member.package for member in dkms]),
+            states_of(packages, [member.package for member in ready]),
+            *([Evidence(f"module for {kernel.release}", path)] if path else ()),
+        ),
+        f"Keep one kind. {'The ready-made one covers' if covered else 'Only DKMS covers'} kernel {kernel.release}, so "
+        f"remove the other: {remove('apt-get', going)}{trial('apt-get')}; the rest of the driver must stay.",
+    )
+
+
+@check(
+    "packages.driver-removed",
+    severity=Severity.ERROR,
+    symptoms=[r"nvidia-smi: (command )?not found", r"[Cc]ommand 'nvidia-smi' not found"],
+)
+def driver_removed(
+    confinement: Confinement,
+    packages: Packages,
+    system: OperatingSystem,
+    gpus: PciGpus | Unavailable,
+    loaded: LoadedDriver | Unavailable,
+    libraries: DriverLibraries | Unavailable,
+    runfile: RunfileTraces | Unavailable,
+    history: PackageHistory | Unavailable,
+) -> Iterator[Finding]:
+    """The driver's packages were removed.
+
+    What: a driver was installed here, and a run of the package manager took it away: an autoremove
+    after its top package was gone, or an upgrade that could not keep it. The GPU is still there.
+
+    Proof: no package of the driver is installed, their settings are left behind (state "rc" of
+    `dpkg -l`) or the history names the run that removed them.
+
+    Repair: install the same packages of the same branch again, from the origin they came from; then
+    mark the top one as wanted (`apt-mark manual`), so that no autoremove takes it along.
+
+    Reference: apt-get(8), autoremove; NVIDIA Driver Installation Guide,
+    https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/
+    """
+    own_driver(confinement)
+    if any(member.part not in (Part.TOOL, Part.META, Part.FIRMWARE) for member in driver_packages(packages)):
+        return
+    if isinstance(gpus, PciGpus) and not own_gpus(gpus):
+        return
+    if isinstance(runfile, RunfileTraces) and runfile.paths:
+        return
+    if isinstance(loaded, Unavailable) and not isinstance(loaded, NotRunning):
+        raise loaded
+    # A module that was loaded before the removal stays in memory; without libraries it serves nobody.
+    if isinstance(loaded, LoadedDriver) and loaded.loaded:
+        if isinstance(libraries, Unavailable) or libraries.version:
+            return
+    gone, events = _removed(packages, history)
+    if not gone:
+        return
+    if packages.damage:
+        raise Unavailable(packages.damage)
+    run = [event for event in events if event.time == events[-1].time and event.command == events[-1].command]
+    # What fell last names the driver that was in use; settings of older branches may lie around for years.
+    last = [event.package for event in run] or [member.name for member in gone]
+    names = _worth_installing([member for member in gone if member.name in last])
+    manager = manager_of(packages, system)
+    yield Finding(
+        f"The driver's packages were removed{' ' + on_the(run[-1]) if run else ''}: {some(names)}; none is installed now.",
+        names[0],
+        (
+            *(event_evidence(event) for event in run[:3]),
+            states_of(packages, [member.package for member in gone if member.package.conffiles_only] or ())
+            if any(member.package.conffiles_only for member in gone)
+            else Evidence("installed packages", "none of them brings an NVIDIA driver"),
+            *(
+                Evidence(f"/sys/bus/pci/devices/{gpu.address}", gpu.label)
+                for gpu in (own_gpus(gpus)[:1] if isinstance(gpus, PciGpus) else ())
+            ),
+        ),
+        f"Install them again, of the same branch and origin: {install(manager, names)}{trial(manager)}."
+        + (f" Then `apt-mark manual {names[0]}` keeps an autoremove from taking it." if manager == "apt-get" else ""),
+        # Of a disk nobody knows whether its machine still has the GPU.
+        None if isinstance(gpus, PciGpus) else Severity.WARNING,
+    )
+
+
+def _removed(
+    packages: Packages, history: PackageHistory | Unavailable
+) -> tuple[list[DriverPackage], list[PackageEvent]]:
+    """Parts of a driver that were installed once, and the events that removed them and stand to this day."""
+    events = []
+    for event in history.events if isinstance(history, PackageHistory) else ():
+        events = [other for other in events if other.package != event.package]
+        if event.action in ("remove", "purge"):
+            events.append(event)
+    left = [package for package in packages.packages if package.state == "removed"]
+    known = {package.name for package in left}
+    left += [
+        Package(event.package, event.old or event.new, "", "removed", False, "")
+        for event in events
+        if event.package not in known
+    ]
+    found = [as_driver_package(package, packages.manager) for package in left]
+    gone = [member for member in found if member and member.part is not Part.TOOL]
+    names = {member.name for member in gone}
+    return gone, [event for event in events if event.package in names]
+
+
+def _worth_installing(gone: Sequence[DriverPackage]) -> list[str]:
+    """What a person would name: the packages that bring the others, else the module and the libraries themselves."""
+    top = [member.name for member in gone if member.part is Part.META]
+    return top or [member.name for member in gone if member.part is not Part.FIRMWARE]

@@ -1,0 +1,232 @@
+"""What the PCI bus shows: GPUs that are not there, have no memory window, or have gone."""
+
+from collections.abc import Iterator
+
+from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Unavailable, check
+from gpudoctor.facts.answers import Nvml
+from gpudoctor.facts.expected import ExpectedGpus
+from gpudoctor.facts.kernel_log import KernelLog
+from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.pci import PciGpus
+from gpudoctor.facts.system import Confinement
+
+from ._causes import WHY_NVML_FAILS
+from ._gpus import named, nvml_by_address, silent_gpus
+from ._return_codes import GPU_IS_LOST
+
+_BUS = "/sys/bus/pci/devices"
+
+
+@check(
+    "pci.no-gpu",
+    symptoms=[
+        r"No devices were found",
+        r"Unable to find any NVIDIA (GPU|device)s?",
+        r"No supported GPU\(s\) detected",
+    ],
+)
+def no_gpu(
+    gpus: PciGpus, expected: ExpectedGpus, confinement: Confinement, nvml: Nvml | Unavailable
+) -> Iterator[Finding]:
+    """The machine shows no NVIDIA GPU on its PCI bus.
+
+    What: Software cannot use a GPU that the machine itself does not see. The GPU is not there, has no power,
+    sits loose in its slot, is switched off in the firmware setup, or was not given to this virtual
+    machine or container.
+
+    Proof: /sys/bus/pci/devices has no display or 3D controller of NVIDIA (vendor 10de).
+
+    Repair: On real hardware: power off, check seat, riser and power cables, and the slot in the firmware setup. On
+    a virtual machine: give it a GPU (instance type, passthrough). No driver can help here. Where no
+    GPU is meant to be, say so with --expect-gpus 0.
+
+    Reference: Linux kernel documentation, sysfs-bus-pci,
+    https://docs.kernel.org/PCI/sysfs-pci.html
+    """
+    if confinement.wsl:
+        raise NotApplicable("WSL: GPUs are not on its PCI bus, but reached through /dev/dxg")
+    # Boards without a PCI bus have NVIDIA GPUs, too; NVML then knows better.
+    if gpus.gpus or expected.number == 0 or (isinstance(nvml, Nvml) and nvml.gpus):
+        return
+    switches = f"; {gpus.nvswitches} NVSwitches are there" if gpus.nvswitches else ""
+    remedy = (
+        "On real hardware check seat, power cables and slot of the GPU; a virtual machine must be given one. If none "
+        "is meant to be here, say so with --expect-gpus 0."
+    )
+    if confinement.container:
+        remedy = (
+            "Run gpudoctor on the host: this container sees no GPU on the bus, where mostly all of the host's are "
+            "seen. If none is meant to be here, say so with --expect-gpus 0."
+        )
+    yield Finding(
+        "There is no NVIDIA GPU on the PCI bus.",
+        "",
+        (Evidence(_BUS, f"no device of vendor 10de with a display class{switches}"),),
+        remedy,
+    )
+
+
+@check(
+    "pci.bar-unassigned",
+    symptoms=[
+        r"This PCI I/O region assigned to your NVIDIA device is invalid",
+        r"BAR\d is 0M @ 0x0",
+        r"The system BIOS may have misconfigured your GPU",
+    ],
+)
+def bar_unassigned(gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Unavailable) -> Iterator[Finding]:
+    """The firmware gave a GPU no address range for its memory, so the driver cannot reach it.
+
+    What: A GPU asks for a range of addresses through which its memory is seen, today often as large as the
+    memory itself. Old firmware, or firmware set up for old systems, has no room below 4 GB and leaves
+    the range out. It also happens in virtual machines with too small a window.
+
+    Proof: The GPU's file `resource` in /sys/bus/pci/devices has no memory range, or the driver says
+    "BAR1 is 0M" in the kernel's log.
+
+    Repair: In the firmware setup (BIOS) switch "Above 4G Decoding" on, and CSM off; update the firmware. For a
+    virtual machine enlarge its 64-bit MMIO window. The kernel parameter pci=realloc is the second
+    thing to try. Not a matter of driver packages.
+
+    Reference: https://github.com/NVIDIA/open-gpu-kernel-modules (nv-pci.c);
+    https://docs.kernel.org/admin-guide/kernel-parameters.html (pci=realloc)
+    """
+    for gpu in silent_gpus(gpus, nvml):
+        # Its registers alone are 16 MiB; a smaller region is one of ports, which says nothing.
+        assigned = [size for _, size in gpu.regions if size >= 1 << 20]
+        lines = log.lines if isinstance(log, KernelLog) else ()
+        said = [line for line in lines if " is 0M @ 0x0" in line and _names(line, gpu.address)]
+        if assigned and not gpu.unassigned and not said:
+            continue
+        missing = ", ".join(f"BAR{number}" for number in gpu.unassigned)
+        resource = f"{missing}: no address" if missing else "no memory region is assigned"
+        evidence = [] if assigned and not missing else [Evidence(f"{_BUS}/{gpu.address}/resource", resource)]
+        evidence += [Evidence(log.source, line) for line in said[-2:] if isinstance(log, KernelLog)]
+        yield Finding(
+            f"{named(gpu)} was given no address range for its memory (BAR).",
+            gpu.address,
+            tuple(evidence),
+            'Switch "Above 4G Decoding" on in the firmware setup of the machine (for a virtual machine: enlarge its '
+            "64-bit MMIO window); if that does not help, try the kernel parameter pci=realloc.",
+        )
+
+
+@check(
+    "health.fallen-off-bus",
+    symptoms=[
+        r"GPU has fallen off the bus",
+        r"Xid \(PCI:[0-9a-fA-F:.]+\): 79\b",
+        r"Unable to determine the device handle for GPU ?[0-9a-fA-F:.]+: (Unknown Error|GPU is lost)",
+        r"GPU is lost",
+        r"NVML_ERROR_GPU_IS_LOST",
+    ],
+)
+def fallen_off_bus(
+    gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Unavailable, confinement: Confinement
+) -> Iterator[Finding]:
+    """A GPU has stopped answering on the PCI bus: it has fallen off the bus.
+
+    What: The GPU worked, and then the machine could not reach it any more. Mostly it is power (a cable, a weak
+    supply, a peak of load), heat, a loose seat or riser, or a dying GPU. The other GPUs go on, but
+    programs that used this one hang or stop.
+
+    Proof: NVML's return code 15 (GPU is lost), Xid 79 in the kernel's log, or a PCI configuration space that
+    reads as ones only. Any one of them is enough.
+
+    Repair: Save what can be saved, then switch the machine off completely and on again: a warm restart often
+    does not bring the GPU back. If it happens again: power cables and supply, seat and riser,
+    temperatures, firmware; lower clocks for a test (`nvidia-smi -lgc`); then the GPU in another
+    machine. It is no matter of packages: do not reinstall the driver.
+
+    Reference: https://docs.nvidia.com/deploy/xid-errors/ (Xid 79);
+    https://github.com/NVIDIA/open-gpu-kernel-modules/issues/507
+    """
+    answers = nvml_by_address(gpus, nvml) if isinstance(nvml, Nvml) else {}
+    well = {address for address, answer in answers.items() if answer.return_code == 0 and not answer.field_errors}
+    proofs: dict[str, list[Evidence]] = {}
+    for gpu in gpus.gpus:
+        if not gpu.readable:
+            config = Evidence(f"{_BUS}/{gpu.address}/config", "reads as ff ff ff ff: nobody answers")
+            proofs.setdefault(gpu.address, []).append(config)
+    lost = [answer for answer in nvml.gpus if answer.return_code == GPU_IS_LOST] if isinstance(nvml, Nvml) else []
+    for answer in lost:
+        place = next((address for address, known in answers.items() if known is answer), f"GPU {answer.number}")
+        code = Evidence("NVML", f"GPU {answer.number}: {answer.return_code} {answer.return_name}")
+        proofs.setdefault(place, []).append(code)
+    if isinstance(log, KernelLog):
+        for line in log.lines:
+            address = _lost_in(line)
+            if address:
+                proofs.setdefault(address, []).append(Evidence(log.source, line))
+    names = {gpu.address: named(gpu) for gpu in gpus.gpus}
+    where = "On the host: save" if confinement.container else "Save"
+    for place, evidence in sorted(proofs.items()):
+        if place not in well:
+            yield Finding(
+                f"{names.get(place) or (place if place.startswith('GPU') else f'GPU {place}')} has fallen off the bus: "
+                "the machine cannot reach it any more.",
+                place,
+                tuple(evidence[:5]),
+                f"{where} your work, switch the machine off completely, then on (a warm restart is not enough). If it "
+                "happens again, check power cables and supply, seat and temperature; do not reinstall the driver.",
+            )
+
+
+def _lost_in(line: str) -> str:
+    """The address in a line "NVRM: Xid (PCI:0000:04:00): 79, ...", with its function; "" in others."""
+    _, found, rest = line.partition("Xid (PCI:")
+    address, _, number = rest.partition("):")
+    if not found or number.strip().partition(",")[0].split(" ")[0] != "79":
+        return ""
+    address = address.lower()
+    return address if "." in address else f"{address}.0"
+
+
+def _names(line: str, address: str) -> bool:
+    """Does the driver's line speak of this GPU? It writes (PCI:0000:01:00.0), and (PCI:0001:00.0) in old releases."""
+    place = line.rpartition("(PCI:")[2].partition(")")[0].lower()
+    return place == address or place == f"00{address.partition(':')[2]}"
+
+
+@check(
+    "gpu.count-unexpected",
+    after=("health.fallen-off-bus", "driver.nvml-failed", "driver.gpu-missing-in-nvml", *WHY_NVML_FAILS),
+    no_symptom="it is told only to those who asked with --expect-gpus",
+)
+def count_unexpected(
+    expected: ExpectedGpus, gpus: PciGpus, loaded: LoadedDriver, nvml: Nvml | Unavailable, confinement: Confinement
+) -> Iterator[Finding]:
+    """The number of usable GPUs is not the one that --expect-gpus gives.
+
+    What: Whoever runs this machine said how many GPUs it has. NVML lists another number that answer.
+    Schedulers and training runs that count on all of them will fail or wait.
+
+    Proof: NVML's list, against the number given.
+
+    Repair: See which address is missing on the bus or in NVML's list; the other findings say why. If the
+    machine was changed on purpose, change the number.
+
+    Reference: `gpudoctor check --help`
+    """
+    if expected.number is None:
+        return
+    if isinstance(nvml, Nvml):
+        usable = sum(gpu.return_code == 0 for gpu in nvml.gpus) if nvml.return_code == 0 else 0
+        answers = ", ".join(gpu.pci_address or str(gpu.number) for gpu in nvml.gpus if gpu.return_code == 0)
+        told = Evidence("NVML", answers or f"none ({nvml.return_code} {nvml.return_name})")
+    elif isinstance(nvml, NotRunning) and not loaded.loaded and not confinement.wsl:
+        usable, told = 0, Evidence("/proc/modules", "no NVIDIA driver is loaded")
+    else:
+        raise nvml
+    if usable == expected.number:
+        return
+    bus = ", ".join(f"{gpu.address} ({gpu.driver or 'no driver'})" for gpu in gpus.gpus)
+    count = f"{usable} GPU answers" if usable == 1 else f"{usable} GPUs answer"
+    yield Finding(
+        f"{count}, {expected.number} {'is' if expected.number == 1 else 'are'} expected.",
+        "",
+        (Evidence("--expect-gpus", str(expected.number)), told, Evidence(_BUS, bus or "no NVIDIA GPU")),
+        "For a GPU that the bus lacks, look at power, seat and slot; for one that does not answer, at the kernel's log."
+        if usable < expected.number
+        else "If the machine was changed on purpose, change the number that is expected.",
+    )

@@ -1,0 +1,213 @@
+"""The command line as a user meets it: both doors to `check`, exit codes, bad input, pure output."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpudoctor.cli.options import CheckOptions, quick_check_options
+
+GPUDOCTOR = [sys.executable, "-m", "gpudoctor"]
+
+
+def gpudoctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*GPUDOCTOR, *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small Debian without any driver."""
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/os-release").write_text('ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian 12"\n')
+    return tmp_path / "root"
+
+
+PLAIN = [
+    [],
+    ["--format", "json"],
+    ["--format=json", "--root", "/mnt", "--kernel", "6.1.0-50-amd64"],
+    ["--only", "driver", "--only=pci.no-gpu", "--skip", "packages"],
+    ["--expect-gpus", "8", "--timeout", "2.5"],
+    ["--snapshot", "x.json", "--output", "report.txt"],
+]
+
+
+@pytest.mark.parametrize("arguments", PLAIN, ids=" ".join)
+def test_both_doors_to_check_understand_the_same(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[CheckOptions] = []
+    monkeypatch.setattr("gpudoctor.cli.check.check", lambda options: seen.append(options) or 0)
+    from gpudoctor.cli.app import run_app
+
+    assert run_app(["check", *arguments]) == 0
+    assert seen == [quick_check_options(arguments)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--nonsense", "x"],
+        ["positional"],
+        ["--root"],
+        ["--root", "--format"],
+        ["--format", "yaml"],
+        ["--expect-gpus", "two"],
+        ["--expect-gpus", "-1"],
+        ["--timeout", "0"],
+        ["-o", "x"],
+    ],
+    ids=" ".join,
+)
+def test_the_quick_door_leaves_all_else_to_typer(arguments: list[str]) -> None:
+    assert quick_check_options(arguments) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "--nonsense"], "No such option"),
+        (["check", "--format", "yaml"], "yaml"),
+        (["check", "--root", "/no/such/place"], "/no/such/place: no such directory"),
+        (["check", "--root", "/proc/self/fd"], "not the root of a Linux system"),
+        (["check", "--snapshot", "/no/such/file"], "/no/such/file: No such file"),
+        (["check", "--snapshot", "/dev/null"], "not a snapshot"),
+        (["check", "--snapshot", "/bin/true"], "not a snapshot"),
+        (["check", "--only", "driver.libary-mismatch"], "driver.library-mismatch"),
+        (["check", "--only", "nonsense"], "there is no check 'nonsense'"),
+        (["check", "--skip", "nonsense.at-all"], "there is no check"),
+        (["check", "--only", "driver", "--skip", "driver"], "leave no check"),
+        (["check", "--root", "/", "--snapshot", "x"], "one of them is enough"),
+        (["check", "--kernel", "6.1"], "goes with --root"),
+        (["check", "--expect-gpus", "-1"], "expect-gpus"),
+        (["check", "--output", "/no/such/folder/x"], "cannot write /no/such/folder/x"),
+        (["nonsense"], "nonsense"),
+        (["fix"], "--dry-run"),
+        (["fix", "--script", "--format", "json"], "two formats"),
+        (["explain", "zzz no such thing zzz"], "no check is called"),
+        (["snapshot", "--root", "/no/such/place"], "no such directory"),
+        (["bench", "--backend", "abacus"], "abacus"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_usage_is_one_clear_sentence_and_exit_code_3(arguments: list[str], said: str) -> None:
+    done = gpudoctor(*arguments)
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_json_stays_pure(root: Path) -> None:
+    done = gpudoctor("check", "--root", str(root), "--format", "json")
+    document = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert document["schema"] == 1
+    assert document["exit_code"] == done.returncode
+    assert document["host"]["source"] == "root"
+    assert {outcome["check"] for outcome in document["outcomes"]} >= {"driver.library-mismatch", "pci.no-gpu"}
+
+
+def test_a_disk_without_driver_has_nothing_wrong(root: Path) -> None:
+    done = gpudoctor("check", "--root", str(root))
+    assert done.returncode == 0, done.stdout
+    assert "Nothing wrong was found" in done.stdout
+    assert "not running" in done.stdout, "what a disk cannot tell is said"
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_no_colour_where_nobody_sees_it(root: Path) -> None:
+    assert "\x1b" not in gpudoctor("check", "--root", str(root)).stdout
+
+
+def test_the_report_goes_whole_into_a_file(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    done = gpudoctor("check", "--root", str(root), "--format", "json", "--output", str(path))
+    assert done.stdout == ""
+    assert json.loads(path.read_text())["schema"] == 1
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["report.json", "root"]
+
+
+def test_deselected_checks_are_reported_as_skipped(root: Path) -> None:
+    done = gpudoctor("check", "--root", str(root), "--only", "pci", "--skip", "pci.no-gpu", "--format", "json")
+    outcomes = {outcome["check"]: outcome["status"] for outcome in json.loads(done.stdout)["outcomes"]}
+    assert outcomes["pci.no-gpu"] == "skipped"
+    assert outcomes["driver.library-mismatch"] == "skipped"
+    assert outcomes["pci.bar-unassigned"] != "skipped"
+
+
+def test_a_reader_that_goes_away_is_no_crash(root: Path) -> None:
+    command = " ".join([*GPUDOCTOR, "check", "--root", str(root), "--format", "json", "| head -c 1"])
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "{"
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_a_sentence(root: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*GPUDOCTOR, "check", "--root", str(root)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["report", "gpu\udcff"])
+def test_an_ascii_terminal_can_show_any_name(root: Path, name: str) -> None:
+    (root / "etc/os-release").write_bytes(f'ID=x\nPRETTY_NAME="Bö {name}"\n'.encode("utf-8", "surrogateescape"))
+    done = gpudoctor("check", "--root", str(root), PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_and_help() -> None:
+    assert gpudoctor("--version").stdout.startswith("gpudoctor ")
+    done = gpudoctor("--help")
+    assert done.returncode == 0
+    for command in ("check", "fix", "bench", "explain", "snapshot"):
+        assert command in done.stdout
+
+
+def test_explain_by_id_by_message_and_the_list() -> None:
+    by_id = gpudoctor("explain", "driver.library-mismatch")
+    assert by_id.returncode == 0
+    for heading in ("What", "Proof", "Repair", "Reference", "Messages", "Fixes"):
+        assert heading in by_id.stdout.splitlines()
+    by_message = gpudoctor("explain", "Failed to initialize NVML: Driver/library version mismatch")
+    assert by_message.stdout.startswith("driver.library-mismatch")
+    assert "kernel.headers-missing" in gpudoctor("explain").stdout
+
+
+def test_check_imports_nothing_heavy(root: Path) -> None:
+    program = (
+        "import sys; sys.argv = ['gpudoctor', *sys.argv[1:]]\n"
+        "from gpudoctor.cli import run\n"
+        "code = run(sys.argv[1:])\n"
+        "print(*sorted(sys.modules), file=sys.stderr)\n"
+        "sys.exit(code)"
+    )
+    for arguments in (["check"], ["check", "--root", str(root)], ["check", "--expect-gpus", "0"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
+        modules = {name.partition(".")[0] for name in done.stderr.split()} | set(done.stderr.split())
+        assert "gpudoctor.diagnose" in modules
+        heavy = {"numpy", "torch", "tensorflow", "jax", "cupy", "pynvml", "typer", "rich", "packaging", "distro"}
+        heavy |= {"click", "pydantic", "importlib.metadata", "dataclasses", "inspect", "gpudoctor.bench"}
+        assert not modules & heavy, arguments
