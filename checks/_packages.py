@@ -46,9 +46,9 @@ class DriverPackage(NamedTuple):
 
 # These go with any driver version, and several distributions number them on their own.
 _APART = (
-    *("nvidia-modprobe", "nvidia-persistenced", "nvidia-settings", "nvidia-xconfig", "nvidia-prime", "nvidia-libXNVCtrl"),
+    *("nvidia-modprobe", "nvidia-persistenced", "nvidia-settings", "nvidia-xconfig", "nvidia-prime"),
     *("nvidia-container", "libnvidia-container", "nvidia-docker", "nvidia-ctk", "nvidia-cuda-", "nvidia-vaapi"),
-    *("nvidia-legacy-check", "nvidia-detect", "nvidia-installer", "nvidia-support", "nvidia-gpu-firmware"),
+    *("nvidia-libXNVCtrl", "nvidia-legacy-check", "nvidia-detect", "nvidia-installer", "nvidia-support"),
     *("nvidia-fabric", "nvidia-imex", "libnvidia-nscq", "nvidia-gds", "nvidia-fs", "nvidia-vgpu", "nvidia-gridd"),
     *("nvidia-driver-pinning", "nvidia-driver-assistant", "nvidia-driver-local-repo", "cuda-compat"),
     # Data files that Ubuntu's graphics libraries take in any version.
@@ -56,9 +56,9 @@ _APART = (
 )
 _READY = ("linux-modules-nvidia-", "linux-objects-nvidia-", "linux-signatures-nvidia-")
 _LIBRARIES = (
-    *("lib", "xserver-xorg-video-nvidia", "xorg-x11-drv-nvidia", "xorg-x11-nvidia", "x11-video-nvidia", "opencl-nvidia"),
+    *("lib", "xserver-xorg-video-nvidia", "xorg-x11-drv-nvidia", "xorg-x11-nvidia", "x11-video-nvidia"),
     *("nvidia-driver", "nvidia-compute", "nvidia-gl", "nvidia-video", "nvidia-opencl", "nvidia-egl", "nvidia-vulkan"),
-    "nvidia-vdpau",
+    *("nvidia-vdpau", "opencl-nvidia"),
 )
 _TOOLS = ("nvidia-smi", "nvidia-alternative", "nvidia-driver-bin", "nvidia-driver-cuda", "nvidia-kmod-common")
 _ARCH_MODULES = ("nvidia", "nvidia-lts", "nvidia-open", "nvidia-open-lts")
@@ -235,6 +235,15 @@ def _is_version(version: str, package: Package) -> bool:
 
 def _is_own(wanted: tuple[Requirement, ...]) -> bool:
     return all("nvidia" in requirement.name or requirement.name.startswith("libcuda1") for requirement in wanted)
+
+
+_KERNEL = ("linux-image", "linux-headers", "linux-modules", "linux-kbuild", "kernel", "initramfs-tools", "dracut")
+_GPU = ("dkms", "akmod", "kmod-", "libcuda1", "libnvcuvid", "libnvoptix", "cuda-", "glx-", "update-glx")
+
+
+def concerns_gpu(name: str) -> bool:
+    """Would the GPU be missed if this package were broken: the driver, a kernel, and what builds modules?"""
+    return "nvidia" in name or name.startswith((*_KERNEL, *_GPU))
 
 
 UNFINISHED = ("unpacked", "half-configured", "half-installed")

@@ -31,7 +31,7 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
     symptoms=[
         r"Driver/library version mismatch",
         r"NVML library version: \d+",
-        r"API mismatch: the client .* has the version",
+        r"API mismatch: the client.*has the version",
         r"NVML_ERROR_LIB_RM_VERSION_MISMATCH",
         r"RM has detected an NVML/RM version mismatch",
     ],

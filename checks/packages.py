@@ -1,25 +1,18 @@
-"""Is the driver whole, as its packages tell it: all of one version, all held or none, one module, not removed?"""
+"""Is the driver whole, as its packages tell it: all of one version, all of them on hold or none?"""
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, NotRunning, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.history import PackageEvent, PackageHistory
-from gpudoctor.facts.libraries import DriverLibraries
-from gpudoctor.facts.loaded import LoadedDriver
-from gpudoctor.facts.packages import Package, Packages
-from gpudoctor.facts.pci import PciGpus
-from gpudoctor.facts.runfile import RunfileTraces
-from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
-from gpudoctor.facts.versions import DriverVersions
+from gpudoctor.facts.packages import Packages
+from gpudoctor.facts.system import Confinement, OperatingSystem
 
-from ._gpus import own_gpus
 from ._kernels import event_evidence
-from ._package_words import align, hold, install, manager_of, on_the, remove, some, states_of, trial
+from ._package_words import align, hold, manager_of, on_the, some, states_of, trial
 from ._packages import (
     DriverPackage,
     Part,
-    as_driver_package,
     bound_to,
     by_family,
     driver_packages,
@@ -40,7 +33,6 @@ _COMPARED = (Part.LIBRARY, Part.MODULE, Part.FIRMWARE, Part.TOOL)
     symptoms=[
         r"undefined symbol: (nv|cu)[A-Z]\w+",
         r"lib(nvidia|cuda)[^\s:]*: undefined symbol",
-        r"undefined symbol\b.*\blibnvidia-ptxjitcompiler",
         r"libnvidia-ptxjitcompiler\.so\S*: cannot open shared object file",
         r"PTX JIT compiler library (was )?not found",
         r"CUDA_ERROR_JIT_COMPILER_NOT_FOUND",
@@ -74,7 +66,9 @@ def partial_upgrade(
     for members in by_family(driver_packages(packages)).values():
         compared = [member for member in members if member.part in _COMPARED]
         top = newest([member.version for member in compared]) if compared else ""
-        behind = [member for member in compared if member.version != top]
+        behind = sorted(
+            (member for member in compared if member.version != top), key=lambda member: not member.package.hold
+        )
         if not behind:
             continue
         ahead = [member for member in compared if member.version == top]
@@ -116,11 +110,11 @@ def _and_held(member: DriverPackage) -> str:
 
 def _aligning(manager: str, behind: Sequence[DriverPackage], held: Sequence[DriverPackage], top: str) -> str:
     names = [member.name for member in behind]
-    first = f"Release the hold: {hold(manager, [member.name for member in held], release=True)}. Then bring" * bool(held)
     old = newest(member.version for member in behind)
+    first = f"Release the hold: {hold(manager, [member.name for member in held], release=True)}. " if held else ""
     return (
-        f"{first or 'Bring'} what lags to {top} in one transaction: {align(manager, names)}{trial(manager)}; then reboot, "
-        f"or reload the module. If the repositories have no {top} of it, take the others back to {old} instead."
+        f"{first}Bring what lags to {top} in one transaction: {align(manager, names)}{trial(manager)}; then reboot, or "
+        f"reload the module. If the repositories have no {top} of it, take the others back to {old} instead."
     )
 
 
@@ -139,7 +133,6 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
     symptoms=[
         r"Unable to correct problems, you have held broken packages",
         r"nvidia\S* : Depends: \S+( \(.*\))? but (it is not going to be installed|.* is to be installed)",
-        r"The following packages have unmet dependencies",
         r"Held packages were changed and -y was used without --allow-change-held-packages",
     ],
 )
@@ -201,147 +194,3 @@ def _moves_on(member: DriverPackage) -> bool:
     if member.part is Part.READY_MODULE:
         return member.name.startswith("linux-modules-nvidia-") and "." not in member.name.partition("-hwe-")[0]
     return member.part in (Part.LIBRARY, Part.MODULE) and not member.only_32_bit
-
-
-@check(
-    "packages.dkms-and-prebuilt",
-    severity=Severity.WARNING,
-    no_symptom="both modules work until they drift apart; then users see the message of driver.library-mismatch",
-)
-def dkms_and_prebuilt(
-    confinement: Confinement, packages: Packages, kernel: Kernel, versions: DriverVersions | Unavailable
-) -> Iterator[Finding]:
-    """The driver's module comes twice: built here by DKMS, and ready-made from Ubuntu.
-
-    What: Ubuntu has the module ready-made and signed (linux-modules-nvidia-*), and as source for
-    DKMS (nvidia-dkms-*). With both, each kernel has two modules, and the one in updates/dkms wins.
-    They are upgraded apart from each other, so one day the wrong version is loaded.
-
-    Proof: packages of both kinds are installed; the path of the module that modprobe would load.
-
-    Repair: keep one. The ready-made one where Secure Boot is on or many machines are alike; DKMS
-    where a kernel is not Ubuntu's own. Remove the other kind only, nothing else of the driver.
-
-    Reference: Ubuntu kernel team, https://lists.ubuntu.com/archives/kernel-team/2021-March/117894.html
-    """
-    own_driver(confinement)
-    members = driver_packages(packages)
-    ready = [member for member in members if member.name.startswith("linux-modules-nvidia-")]
-    dkms = [member for member in members if member.part is Part.MODULE and "dkms" in member.name.split("-")]
-    if not ready or not dkms:
-        return
-    covered = any(member.name.endswith(f"-{kernel.release}") for member in ready)
-    going = [member.name for member in (dkms if covered else ready)]
-    path = versions.on_disk_path if isinstance(versions, DriverVersions) else ""
-    yield Finding(
-        f"The driver's module is installed twice: as source for DKMS ({some(member.name for member in dkms)}) and "
-        f"ready-made ({some(member.name for member in ready)}).",
-        dkms[0].name,
-        (
-            states_of(packages, [member.package for member in dkms]),
-            states_of(packages, [member.package for member in ready]),
-            *([Evidence(f"module for {kernel.release}", path)] if path else ()),
-        ),
-        f"Keep one kind. {'The ready-made one covers' if covered else 'Only DKMS covers'} kernel {kernel.release}, so "
-        f"remove the other: {remove('apt-get', going)}{trial('apt-get')}; the rest of the driver must stay.",
-    )
-
-
-@check(
-    "packages.driver-removed",
-    severity=Severity.ERROR,
-    symptoms=[r"nvidia-smi: (command )?not found", r"[Cc]ommand 'nvidia-smi' not found"],
-)
-def driver_removed(
-    confinement: Confinement,
-    packages: Packages,
-    system: OperatingSystem,
-    gpus: PciGpus | Unavailable,
-    loaded: LoadedDriver | Unavailable,
-    libraries: DriverLibraries | Unavailable,
-    runfile: RunfileTraces | Unavailable,
-    history: PackageHistory | Unavailable,
-) -> Iterator[Finding]:
-    """The driver's packages were removed.
-
-    What: a driver was installed here, and a run of the package manager took it away: an autoremove
-    after its top package was gone, or an upgrade that could not keep it. The GPU is still there.
-
-    Proof: no package of the driver is installed, their settings are left behind (state "rc" of
-    `dpkg -l`) or the history names the run that removed them.
-
-    Repair: install the same packages of the same branch again, from the origin they came from; then
-    mark the top one as wanted (`apt-mark manual`), so that no autoremove takes it along.
-
-    Reference: apt-get(8), autoremove; NVIDIA Driver Installation Guide,
-    https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/
-    """
-    own_driver(confinement)
-    if any(member.part not in (Part.TOOL, Part.META, Part.FIRMWARE) for member in driver_packages(packages)):
-        return
-    if isinstance(gpus, PciGpus) and not own_gpus(gpus):
-        return
-    if isinstance(runfile, RunfileTraces) and runfile.paths:
-        return
-    if isinstance(loaded, Unavailable) and not isinstance(loaded, NotRunning):
-        raise loaded
-    # A module that was loaded before the removal stays in memory; without libraries it serves nobody.
-    if isinstance(loaded, LoadedDriver) and loaded.loaded:
-        if isinstance(libraries, Unavailable) or libraries.version:
-            return
-    gone, events = _removed(packages, history)
-    if not gone:
-        return
-    if packages.damage:
-        raise Unavailable(packages.damage)
-    run = [event for event in events if event.time == events[-1].time and event.command == events[-1].command]
-    # What fell last names the driver that was in use; settings of older branches may lie around for years.
-    last = [event.package for event in run] or [member.name for member in gone]
-    names = _worth_installing([member for member in gone if member.name in last])
-    manager = manager_of(packages, system)
-    yield Finding(
-        f"The driver's packages were removed{' ' + on_the(run[-1]) if run else ''}: {some(names)}; none is installed now.",
-        names[0],
-        (
-            *(event_evidence(event) for event in run[:3]),
-            states_of(packages, [member.package for member in gone if member.package.conffiles_only] or ())
-            if any(member.package.conffiles_only for member in gone)
-            else Evidence("installed packages", "none of them brings an NVIDIA driver"),
-            *(
-                Evidence(f"/sys/bus/pci/devices/{gpu.address}", gpu.label)
-                for gpu in (own_gpus(gpus)[:1] if isinstance(gpus, PciGpus) else ())
-            ),
-        ),
-        f"Install them again, of the same branch and origin: {install(manager, names)}{trial(manager)}."
-        + (f" Then `apt-mark manual {names[0]}` keeps an autoremove from taking it." if manager == "apt-get" else ""),
-        # Of a disk nobody knows whether its machine still has the GPU.
-        None if isinstance(gpus, PciGpus) else Severity.WARNING,
-    )
-
-
-def _removed(
-    packages: Packages, history: PackageHistory | Unavailable
-) -> tuple[list[DriverPackage], list[PackageEvent]]:
-    """Parts of a driver that were installed once, and the events that removed them and stand to this day."""
-    events = []
-    for event in history.events if isinstance(history, PackageHistory) else ():
-        events = [other for other in events if other.package != event.package]
-        if event.action in ("remove", "purge"):
-            events.append(event)
-    left = [package for package in packages.packages if package.state == "removed"]
-    known = {package.name for package in left}
-    left += [
-        Package(event.package, event.old or event.new, "", "removed", False, "")
-        for event in events
-        if event.package not in known
-    ]
-    found = [as_driver_package(package, packages.manager) for package in left]
-    gone = [member for member in found if member and member.part is not Part.TOOL]
-    names = {member.name for member in gone}
-    return gone, [event for event in events if event.package in names]
-
-
-def _worth_installing(gone: Sequence[DriverPackage]) -> list[str]:
-    """What a person would name: the packages that bring the others, else the module and the libraries themselves."""
-    top = [member.name for member in gone if member.part is Part.META]
-    return top or [member.name for member in gone if member.part is not Part.FIRMWARE]

@@ -106,3 +106,8 @@ def _is(name: str) -> str:
 def _awk(*rules: str) -> Run:
     # Every paragraph of the file is one package.
     return Run(("awk", " ".join(('BEGIN {RS = ""}', *rules)), DPKG_STATUS))
+
+
+def libraries_found() -> Run:
+    """The loader's cache names libcuda, which ldconfig puts there only if the file is there. (The cache is binary.)"""
+    return Run(("grep", "-qaF", "libcuda.so.1", "/etc/ld.so.cache"))

@@ -49,7 +49,10 @@ def _checked(pattern: re.Pattern[str], text: str, kind: str) -> str:
 
 
 def by_hand_if_unsafe(fix: Callable[P, Iterator[Step]]) -> Callable[P, Iterator[Step]]:
-    """A fix that met a word which must not stand in a command leaves the whole repair to a person, and says why."""
+    """A fix that met a word which must not stand in a command leaves the whole repair to a person, and says why.
+
+    Texts for people are made printable: names of processes, log lines and the like may hold terminal commands.
+    """
 
     @wraps(fix)
     def steps(*args: P.args, **kwargs: P.kwargs) -> Iterator[Step]:
@@ -58,6 +61,21 @@ def by_hand_if_unsafe(fix: Callable[P, Iterator[Step]]) -> Callable[P, Iterator[
         except UnsafeWord as reason:
             instruction = f"Do this repair by hand: {reason}, and gpudoctor puts nothing else into a command."
             made = (Step(Manual(instruction), "What was read here cannot be a name.", Phase.AFTERWARDS),)
-        yield from made
+        yield from map(_printable, made)
 
     return steps
+
+
+def _printable(step: Step) -> Step:
+    step = step._replace(why=_plain(step.why))
+    match step.action:
+        case Manual(instruction):
+            step = step._replace(action=Manual(_plain(instruction)))
+    match step.undo:
+        case Manual(instruction):
+            step = step._replace(undo=Manual(_plain(instruction)))
+    return step
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -107,7 +107,7 @@ def upgrade_driver(
         return
     bare, names = lacking(kernel, kernels, files), targets(members, packages)
     proof = module_for(bare[0], name_to_be(files, dkms)) if bare else None
-    yield from finish_first(manager, packages)
+    # Nothing is finished first: what is half configured is mostly this driver, and its build would fail once more.
     yield from change(
         manager,
         upgrade(manager, names),

@@ -13,7 +13,7 @@ from gpudoctor.facts.versions import DriverVersions
 from ._driver_set import driver_packages, driver_version, targets
 from ._modules import main_module, refresh_initramfs, restart
 from ._packaging import change, finish_first
-from ._proofs import installed, there
+from ._proofs import installed, libraries_found, there
 from ._scope import by_hand_if_unsafe, driver_release, own_driver
 
 # Where no package is made of firmware alone: NVIDIA's repository, RPM Fusion, Arch.
@@ -48,8 +48,9 @@ def reinstall_libraries(
     )
     yield Step(
         Run(("ldconfig",)),
-        "The loader looks its libraries up in a cache that is written anew. Its exit status is the proof.",
+        "The loader looks its libraries up in a cache, which is written anew.",
         Phase.REBUILD,
+        verify=libraries_found(),
         undo=Manual("The cache is written anew at every installation."),
     )
 

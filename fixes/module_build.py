@@ -1,23 +1,24 @@
 """Give a kernel the NVIDIA module that it lacks: install its headers, compile the module, load it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
-from gpudoctor.facts.package_manager import PackageManager, install, package_name, package_version, remove
+from gpudoctor.facts.package_manager import PackageManager, install, remove
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
+from ._build import build_steps, can_build, has_headers
 from ._driver_set import driver_packages
 from ._headers import header_packages, install_exact
-from ._modules import lacking, load, name_to_be, restart, source_to_build
+from ._modules import lacking, load, restart
 from ._packaging import change, finish_first
-from ._proofs import installed, module_for, there
-from ._scope import by_hand_if_unsafe, kernel_release, own_driver
+from ._proofs import installed, there
+from ._scope import by_hand_if_unsafe, own_driver
 
 
 @fix(
@@ -40,10 +41,10 @@ def install_headers(
     modules: LoadedModules | Unavailable,
 ) -> Iterator[Step]:
     """Install the headers of the kernels that lack them, and build the NVIDIA module."""
-    if not own_driver(confinement) or not manager.kind or not _can_build(dkms, packages):
+    if not own_driver(confinement) or not manager.kind or not can_build(dkms, packages):
         return
     without_module = lacking(kernel, kernels, files)
-    without_headers = [release for release in without_module if not _has_headers(kernels, release)]
+    without_headers = [release for release in without_module if not has_headers(kernels, release)]
     if not without_headers:
         return
     yield from finish_first(manager, packages)
@@ -66,7 +67,7 @@ def install_headers(
             there(f"/lib/modules/{release}/build"),
             Run(remove(manager, (*found.exact, *follow))),
         )
-    yield from _build(without_module, kernel, dkms, files, packages, versions)
+    yield from build_steps(without_module, kernel, dkms, files, packages, versions)
     if kernel.release in without_module:
         yield from load(kernel, driver, modules)
 
@@ -84,9 +85,9 @@ def install_kernel_with_headers(
     packages: Packages,
 ) -> Iterator[Step]:
     """Take the newest kernel together with its headers, where those of the installed kernel are gone."""
-    if not own_driver(confinement) or not manager.kind or not _can_build(dkms, packages):
+    if not own_driver(confinement) or not manager.kind or not can_build(dkms, packages):
         return
-    bare = [release for release in lacking(kernel, kernels, files) if not _has_headers(kernels, release)]
+    bare = [release for release in lacking(kernel, kernels, files) if not has_headers(kernels, release)]
     for release in bare[-1:]:
         found = header_packages(manager, system, release, packages)
         if not found.images or manager.kind == "pacman":
@@ -124,9 +125,9 @@ def build_module(
     modules: LoadedModules | Unavailable,
 ) -> Iterator[Step]:
     """Compile the NVIDIA module for the kernels that lack it and have their headers."""
-    if not own_driver(confinement) or not _can_build(dkms, packages):
+    if not own_driver(confinement) or not can_build(dkms, packages):
         return
-    bare = [release for release in lacking(kernel, kernels, files) if _has_headers(kernels, release)]
+    bare = [release for release in lacking(kernel, kernels, files) if has_headers(kernels, release)]
     if not bare:
         return
     for source in dkms.sources:
@@ -139,7 +140,7 @@ def build_module(
                     Phase.SIMULATE,
                     root=False,
                 )
-    yield from _build(bare, kernel, dkms, files, packages, versions)
+    yield from build_steps(bare, kernel, dkms, files, packages, versions)
     if kernel.release in bare:
         yield from load(kernel, driver, modules)
 
@@ -170,47 +171,3 @@ def rerun_installer(
             "The driver was installed by hand, and which file to run is its owner's choice.",
             Phase.BUILD,
         )
-
-
-def _can_build(dkms: Dkms, packages: Packages | Unavailable) -> bool:
-    return bool(dkms.sources) or bool(_akmods(packages))
-
-
-def _akmods(packages: Packages | Unavailable) -> str:
-    names = packages.installed() if isinstance(packages, Packages) else ()
-    return next((package.name for package in names if package.name.startswith("akmod-nvidia")), "")
-
-
-def _has_headers(kernels: InstalledKernels, release: str) -> bool:
-    installed = kernels.get(release)
-    return installed is not None and installed.headers
-
-
-def _build(
-    releases: Sequence[str],
-    kernel: Kernel,
-    dkms: Dkms,
-    files: ModuleFiles,
-    packages: Packages | Unavailable,
-    versions: DriverVersions,
-) -> Iterator[Step]:
-    source = source_to_build(dkms, versions.user_space)
-    for release in releases:
-        release = kernel_release(release)
-        which = "the running kernel" if release == kernel.release and kernel.running else "kernel"
-        why = f"Compiles the driver's module for {which} {release}; the driver itself stays as it is."
-        proof = module_for(release, name_to_be(files, dkms))
-        if source is not None:
-            name = f"{package_name(source.module)}/{package_version(source.version)}"
-            built = any(build.kernel == release and build.state == "built" for build in source.builds)
-            argv: tuple[str, ...] = ("dkms", "autoinstall", "-k", release)
-            if built:
-                argv = ("dkms", "install", "--force", name, "-k", release)
-                why = f"DKMS takes the module of kernel {release} for installed, but its file is gone, so force it."
-            undo: Run | Manual = Run(("dkms", "uninstall", name, "-k", release))
-        elif _akmods(packages):
-            argv = ("akmods", "--force", "--kernels", release)
-            undo = Manual(f"Remove the package of the name kmod-nvidia that was built for {release}.")
-        else:
-            return
-        yield Step(Run(argv), why, Phase.BUILD, Risk.LOW, verify=proof, undo=undo)

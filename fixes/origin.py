@@ -1,6 +1,6 @@
 """More than one driver on one disk: two branches, two vendors, or packages and NVIDIA's own installer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.dkms import Dkms
@@ -16,7 +16,7 @@ from gpudoctor.facts.versions import DriverVersions
 from ._driver_set import by_branch, driver_packages, targets
 from ._modules import refresh_initramfs, restart
 from ._packaging import change, finish_first
-from ._proofs import gone, installed, removed
+from ._proofs import gone, libraries_found, removed, there
 from ._scope import by_hand_if_unsafe, own_driver
 
 
@@ -56,7 +56,7 @@ def one_branch(
         f"The packages that went may have taken files with them that branch {kept} put in the same place.",
         Phase.INSTALL,
         Risk.MEDIUM,
-        verify=installed(manager, stay),
+        verify=libraries_found(),
         undo=Manual("The same files are put back; there is nothing to go back to."),
     )
     if kernel.running and isinstance(driver, LoadedDriver) and driver.loaded:
@@ -132,6 +132,7 @@ def remove_runfile(
         "The packages are downloaded before anything is removed: without them the machine would be left without a "
         "driver.",
         Phase.SIMULATE,
+        verify=_downloaded(manager, members),
     )
     version = runfile.version or "that was installed by hand"
     yield Step(
@@ -148,7 +149,7 @@ def remove_runfile(
         "The uninstaller deletes files that packages own, and may put back older ones: all are written anew.",
         Phase.INSTALL,
         Risk.MEDIUM,
-        verify=installed(manager, names),
+        verify=libraries_found(),
         undo=Manual("The packages' own files are put back; there is nothing to go back to."),
     )
     release = kernels.next_boot or kernel.release
@@ -164,6 +165,15 @@ def remove_runfile(
     yield refresh_initramfs(release, system, kernels, None)
     if kernel.running:
         yield restart("The module that was installed by hand may still be loaded.")
+
+
+def _downloaded(manager: PackageManager, members: Sequence[Package]) -> Run | None:
+    """apt-get ends with 0 even where a package cannot be downloaded any more; the file in its cache tells."""
+    plain = [package for package in members if ":" not in package.version]
+    first = next((p for p in plain if p.name.startswith(("libcuda1", "libnvidia-compute"))), next(iter(plain), None))
+    if manager.kind != "apt" or first is None:
+        return None
+    return there(f"/var/cache/apt/archives/{first.name}_{first.version}_{first.architecture}.deb")
 
 
 def _without_uninstaller(runfile: RunfileTraces, libraries: DriverLibraries | Unavailable) -> Step:

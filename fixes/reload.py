@@ -66,6 +66,7 @@ def reload_driver(
 
 
 @fix("reload-uvm", cures=["kernel.uvm-wedged"], effort=Effort.RELOAD)
+@by_hand_if_unsafe
 def reload_uvm(
     confinement: Confinement, kernel: Kernel, modules: LoadedModules, users: DeviceUsers
 ) -> Iterator[Step]:

@@ -168,14 +168,20 @@ def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, O
     if own.status not in (Status.FOUND, Status.UNKNOWN):
         return own
     roots = [outcomes[outcome.cause] if outcome.status is Status.BLOCKED else outcome for outcome in before]
+    # What could not be told for one reason is said once: by the first check that met it.
+    same = [root for root in roots if root.status is own.status is Status.UNKNOWN and root.reason == own.reason]
     roots = [root for root in roots if root.status is Status.FOUND and _worst(root) > Severity.INFO]
     if not roots:
-        return own
+        return _blocked(own, same[0]) if same else own
     left = tuple(f for f in own.findings if not any(_explains(g, f) for root in roots for g in root.findings))
     if left:
         return own._replace(findings=left)
     # The findings are kept: what fired is shown as explained, what could not be told is not.
     cause = next((root for root in roots for g in root.findings for f in own.findings[:1] if _explains(g, f)), roots[0])
+    return _blocked(own, cause)
+
+
+def _blocked(own: Outcome, cause: Outcome) -> Outcome:
     return own._replace(
         status=Status.BLOCKED, reason=f"explained by {cause.check.id}", matters=False, cause=cause.check.id
     )

@@ -127,10 +127,10 @@ def _menu(lines: Sequence[str]) -> Iterator[MenuEntry]:
                 names.pop()
                 counters.pop()
                 counters[-1] += 1
-        elif blocks and blocks[-1] == "menuentry" and line.startswith(("linux", "linuxefi", "linux16")):
-            image = line.split()[1:2]
-            if image:
-                yield MenuEntry(tuple(counters[:-1]), tuple(names), image[0])
+        elif blocks and blocks[-1] == "menuentry":
+            command, *words = line.split() or ("",)
+            if command in ("linux", "linuxefi", "linux16") and words:
+                yield MenuEntry(tuple(counters[:-1]), tuple(names), words[0])
 
 
 def _behind(mark: str, line: str) -> str:

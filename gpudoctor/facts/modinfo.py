@@ -28,6 +28,7 @@ _TABLE_LIMIT = 1024 * 1024  # bytes; a real module's section table and its .modi
 _FILE_LIMIT = 1 << 40  # bytes; an offset behind it is damage
 _PLAIN_LIMIT = 256 * 1024 * 1024  # bytes; the largest NVIDIA module has about 100 million
 _STEP = 1024 * 1024
+_KEY = b"abcdefghijklmnopqrstuvwxyz_"  # characters of a key
 _WINDOW = 64 * 1024  # bytes before and behind vermagic=, within which the whole section lies
 
 
@@ -82,9 +83,9 @@ def modinfo_in(blocks: Iterable[bytes]) -> Mapping[str, str]:
             window = window[-_WINDOW:]
     if place < 0:
         return {}
-    before = window[max(0, place - _WINDOW) : place].split(b"\0")
+    before = reversed(window[max(0, place - _WINDOW) : place].split(b"\0"))
     behind = window[place + 1 : place + _WINDOW].split(b"\0")
-    return _words([*reversed([*_run(reversed(before))]), *_run(behind)])
+    return _words([*_run(behind), *_run(before)])
 
 
 def is_signed(end: bytes) -> bool:
@@ -119,10 +120,14 @@ def _part(read: Read, offset: int, size: int) -> bytes:
 
 
 def _run(words: Iterable[bytes]) -> Iterator[bytes]:
-    for word in words:
-        if word and b"=" not in word:
+    """The words up to the first that is none of .modinfo; that one's end may be, for nothing parts the sections."""
+    for word in filter(None, words):
+        key, equals, value = word.partition(b"=")
+        own = len(key.rstrip(_KEY))
+        if equals:
+            yield key[own:] + equals + value
+        if own or not equals:
             return
-        yield word
 
 
 def _words(section: Iterable[bytes]) -> Mapping[str, str]:

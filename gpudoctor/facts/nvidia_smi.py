@@ -62,7 +62,7 @@ def read_nvidia_smi(text: str, exit_code: int | None) -> Nvml:
     gpus = tuple(_with_inforom(gpu, said, names) for gpu in _merged(listed.gpus, failures, names))
     complete = nobody if not listed.gpus else listed.complete and not _stopped(listed.gpus, failures)
     if listed.attached is not None:
-        complete = len(gpus) >= listed.attached
+        complete = listed.complete and len(gpus) >= listed.attached
     sick = any(gpu.return_code or gpu.field_errors for gpu in gpus)
     if exit_code and not sick and not nobody:
         complete = False  # it failed at something that this text does not show

@@ -67,8 +67,9 @@ def report(lines: Sequence[str]) -> Listing | None:
         label, separator, value = line.partition(" : ")
         path = label.strip().lower().replace(" ", "_")
         depth = (len(label) - len(label.lstrip())) // 4
-        if depth == 0 and line.startswith("GPU "):
-            cells = {"pci_address": address_in(line)}
+        heading = line.removeprefix("GPU ").strip() if line.startswith("GPU ") else ""
+        if address_in(heading) or error_in(heading) is not None:
+            cells = {"pci_address": address_in(heading) or heading}
             gpus.append(Listed(number, None, cells))
         elif depth == 0:
             said.setdefault(path, value)
@@ -100,6 +101,8 @@ def csv(lines: Sequence[str]) -> Listing | None:
             if (len(cells) == width and (width > 1 or _is_value(cells[0])))
             or (1 < len(cells) < width and number == rows[-1][0])
         ]
+    if not named:
+        return None
     said: dict[str, str] = {}
     gpus = []
     for number, pairs in named:
@@ -111,7 +114,9 @@ def csv(lines: Sequence[str]) -> Listing | None:
             file_under(cells, column, cell)
         index = cells.get("index", "")
         gpus.append(Listed(number, int(index) if index.isdecimal() else None, cells))
-    return _listing(said, gpus, complete=len(named[-1][1]) == width) if gpus else None
+    # What follows the last line end is half a row, if it is no whole one.
+    complete = not lines[-1].strip() or (rows[-1][0] == named[-1][0] and len(named[-1][1]) == width)
+    return _listing(said, gpus, complete)
 
 
 def _listing(said: dict[str, str], gpus: Sequence[Listed], complete: bool) -> Listing:

@@ -67,6 +67,8 @@ def gpu_list(lines: Sequence[str]) -> Listing | None:
             name, uuid = (found[2], found[3]) if found[3] else ("", "")  # without its end the name may be cut, too
             complete = complete and bool(found[3])
             gpus.append(Listed(number, int(found[1]), {"name": name, "uuid": uuid}))
+        elif number + 1 == len(lines) and line.strip():  # no line end: half a line
+            complete = False
     return Listing("", None, None, tuple(gpus), complete) if gpus else None
 
 

@@ -3,6 +3,7 @@
 import io
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +20,7 @@ def as_text(planned: PlanReport, *, colour: bool) -> str:
     for ranked in report.findings:
         style = {"ERROR": "bold red", "WARNING": "bold yellow", "INFO": "bold cyan"}[ranked.severity.name]
         page.print(Text.assemble((ranked.severity.name.ljust(9), style), (ranked.check.id, "dim")))
-        page.print(Text("  " + _visible(ranked.finding.summary)))
+        page.print(Padding(Text(_visible(ranked.finding.summary)), (0, 0, 0, 9)))
     if place.notice:
         page.print(Text(place.notice, style="bold"))
     if plan.steps:
@@ -45,16 +46,16 @@ def as_text(planned: PlanReport, *, colour: bool) -> str:
         page.print(Text(f"Could not be planned: {id}: {_visible(reason)}", style="magenta"))
     file = page.file
     assert isinstance(file, io.StringIO)
-    return file.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
 def _step(step: Step) -> Text:
     action = Text(("by hand: " if isinstance(step.action, Manual) else "") + _visible(str(step.action)), style="bold")
-    details = [f"why     {step.why}"]
+    details = [step.why]
     if step.verify is not None:
-        details.append(f"verify  {step.verify}")
+        details.append(f"verify: {step.verify}")
     if step.undo is not None:
-        details.append(f"undo    {step.undo}")
+        details.append(f"undo: {step.undo}")
     return Text("\n").join([action, *(Text(_visible(detail), style="dim") for detail in details)])
 
 

@@ -183,3 +183,18 @@ def test_one_sick_gpu_does_not_hide_another() -> None:
         ("a.lost", "0000:01:00.0"),
         ("b.silent", "0000:02:00.0"),
     }
+
+
+def test_what_could_not_be_told_for_one_reason_is_said_once() -> None:
+    checks = [
+        _check("a.asks", _no_season),
+        _check("b.asks-too", _no_season, after=("a.asks",)),
+        _check("c.asks-too", _no_season, after=("b.asks-too",)),
+    ]
+    report = diagnose(_facts(rain=True), checks)
+    assert [(outcome.status, outcome.cause) for outcome in report.outcomes] == [
+        (Status.UNKNOWN, ""),
+        (Status.BLOCKED, "a.asks"),
+        (Status.BLOCKED, "a.asks"),
+    ]
+    assert report.exit_code == 3

@@ -39,6 +39,7 @@ MACHINE = "".join(
         stanza("bash", "5.2", "install ok half-configured"),
         stanza("vim", "9.1", "install reinstreq half-installed"),
         stanza("man-db", "2.11", "install ok triggers-pending"),
+        stanza("mawk", "1.3", "install reinstreq installed"),
         stanza("old-editor", "1.0", "deinstall ok config-files"),
         stanza("systemd", "252.39-1", "install ok unpacked"),
     )
@@ -67,6 +68,7 @@ def test_of_thousands_those_that_matter_and_the_broken_ones_are_kept(tmp_path: P
         "bash": "half-configured",
         "vim": "half-installed",
         "man-db": "triggers",
+        "mawk": "half-installed",
         "systemd": "unpacked",
     }
     assert [package.name for package in packages.packages if package.hold] == ["nvidia-kernel-dkms"]
@@ -149,7 +151,7 @@ def test_a_half_written_last_entry_does_not_count_and_is_told(tmp_path: Path) ->
     cut = MACHINE + stanza("nvidia-modprobe", "535.309.01-1").partition("9.01-1")[0]
     packages = packages_of(tmp_path, {STATUS: cut})
     assert "nvidia-modprobe" not in states(packages)
-    assert len(packages.packages) == 11
+    assert len(packages.packages) == 12
     assert packages.damage == "/var/lib/dpkg/status is damaged, entries are missing"
 
 

@@ -1,0 +1,119 @@
+"""Was the driver taken away by the package manager?"""
+
+from collections.abc import Iterator, Sequence
+
+from gpudoctor import Evidence, Finding, NotRunning, Severity, Unavailable, check
+from gpudoctor.facts.history import PackageEvent, PackageHistory
+from gpudoctor.facts.libraries import DriverLibraries
+from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.facts.pci import PciGpus
+from gpudoctor.facts.runfile import RunfileTraces
+from gpudoctor.facts.system import Confinement, OperatingSystem
+
+from ._gpus import own_gpus
+from ._kernels import event_evidence
+from ._package_words import install, manager_of, on_the, some, states_of, trial
+from ._packages import DriverPackage, Part, as_driver_package, driver_packages
+from ._scope import own_driver
+
+_ONE_RUN = 600.0  # seconds: some logs give each package of a run its own time
+
+
+@check(
+    "packages.driver-removed",
+    severity=Severity.ERROR,
+    symptoms=[r"nvidia-smi: (command )?not found", r"[Cc]ommand 'nvidia-smi' not found"],
+)
+def driver_removed(
+    confinement: Confinement,
+    packages: Packages,
+    system: OperatingSystem,
+    gpus: PciGpus | Unavailable,
+    loaded: LoadedDriver | Unavailable,
+    libraries: DriverLibraries | Unavailable,
+    runfile: RunfileTraces | Unavailable,
+    history: PackageHistory | Unavailable,
+) -> Iterator[Finding]:
+    """The driver's packages were removed.
+
+    What: a driver was installed here, and a run of the package manager took it away: an autoremove
+    after its top package was gone, or an upgrade that could not keep it. The GPU is still there.
+
+    Proof: no package of the driver is installed, their settings are left behind (state "rc" of
+    `dpkg -l`) or the history names the run that removed them.
+
+    Repair: install the same packages of the same branch again, from the origin they came from; then
+    mark the top one as wanted (`apt-mark manual`), so that no autoremove takes it along.
+
+    Reference: apt-get(8), autoremove; NVIDIA Driver Installation Guide,
+    https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/
+    """
+    own_driver(confinement)
+    if any(member.part not in (Part.TOOL, Part.META, Part.FIRMWARE) for member in driver_packages(packages)):
+        return
+    if isinstance(gpus, PciGpus) and not own_gpus(gpus):
+        return
+    if isinstance(runfile, RunfileTraces) and runfile.paths:
+        return
+    if isinstance(loaded, Unavailable) and not isinstance(loaded, NotRunning):
+        raise loaded
+    # A module that was loaded before the removal stays in memory; without libraries it serves nobody.
+    in_memory = isinstance(loaded, LoadedDriver) and loaded.loaded
+    if in_memory and (isinstance(libraries, Unavailable) or libraries.version):
+        return
+    gone, events = _removed(packages, history)
+    if not gone:
+        return
+    if packages.damage:
+        raise Unavailable(packages.damage)
+    run = [event for event in events if events[-1].time - event.time < _ONE_RUN]
+    # What fell last names the driver that was in use; settings of older branches may lie around for years.
+    last = [event.package for event in run] or [member.name for member in gone]
+    names = _worth_installing([member for member in gone if member.name in last])
+    left = [member.package for member in gone if member.package.conffiles_only]
+    manager = manager_of(packages, system)
+    yield Finding(
+        f"The driver's packages were removed{' ' + on_the(run[-1]) if run else ''}: {some(names)}. None is left.",
+        names[0],
+        (
+            *(event_evidence(event) for event in run[:3]),
+            states_of(packages, left) if left else Evidence("installed packages", "none brings an NVIDIA driver"),
+            *(
+                Evidence(f"/sys/bus/pci/devices/{gpu.address}", gpu.label)
+                for gpu in (own_gpus(gpus)[:1] if isinstance(gpus, PciGpus) else ())
+            ),
+        ),
+        f"Install them again, of the same branch and origin: {install(manager, names)}{trial(manager)}."
+        + (f" Then `apt-mark manual {names[0]}` keeps an autoremove from taking it." if manager == "apt-get" else ""),
+        # Of a disk nobody knows whether its machine still has the GPU.
+        None if isinstance(gpus, PciGpus) else Severity.WARNING,
+    )
+
+
+def _removed(
+    packages: Packages, history: PackageHistory | Unavailable
+) -> tuple[list[DriverPackage], list[PackageEvent]]:
+    """Parts of a driver that were installed once, and the events that removed them and stand to this day."""
+    events = []
+    for event in history.events if isinstance(history, PackageHistory) else ():
+        events = [other for other in events if other.package != event.package]
+        if event.action in ("remove", "purge"):
+            events.append(event)
+    left = [package for package in packages.packages if package.state == "removed"]
+    known = {package.name for package in left}
+    left += [
+        Package(event.package, event.old or event.new, "", "removed", False, "")
+        for event in events
+        if event.package not in known
+    ]
+    found = [as_driver_package(package, packages.manager) for package in left]
+    gone = [member for member in found if member and member.part is not Part.TOOL]
+    names = {member.name for member in gone}
+    return gone, [event for event in events if event.package in names]
+
+
+def _worth_installing(gone: Sequence[DriverPackage]) -> list[str]:
+    """What a person would name: the packages that bring the others, else the module and the libraries themselves."""
+    top = [member.name for member in gone if member.part is Part.META]
+    return top or [member.name for member in gone if member.part is not Part.FIRMWARE]

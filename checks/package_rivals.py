@@ -1,0 +1,267 @@
+"""Two of what there must be one of: two installations, two branches, two origins, two modules."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.libraries import DriverLibraries
+from gpudoctor.facts.packages import Packages
+from gpudoctor.facts.runfile import RunfileTraces
+from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
+from gpudoctor.facts.versions import DriverVersions
+
+from ._package_words import install, manager_of, reinstall, remove, some, states_of, trial, verify
+from ._packages import DriverPackage, Part, driver_packages, gpu_works, maker_of, newest
+from ._scope import own_driver
+
+_BRINGS_FILES = (Part.LIBRARY, Part.MODULE, Part.READY_MODULE)
+
+
+@check(
+    "packages.runfile-and-packages",
+    severity=Severity.ERROR,
+    symptoms=[
+        r"An alternate method of installing the NVIDIA driver was detected",
+        r"The NVIDIA driver appears to have been installed previously using a different installer",
+    ],
+)
+def runfile_and_packages(
+    confinement: Confinement,
+    runfile: RunfileTraces,
+    packages: Packages,
+    system: OperatingSystem,
+    libraries: DriverLibraries | Unavailable,
+    versions: DriverVersions | Unavailable,
+    nvml: Nvml | Unavailable,
+    cuda: Cuda | Unavailable,
+) -> Iterator[Finding]:
+    """A driver from NVIDIA's .run file lies over the packaged one, or under it.
+
+    What: the .run installer writes libraries, programs and modules beside and over those of the
+    packages, and the package manager does not know of it. Each upgrade of the packages then
+    overwrites one half: the mismatch comes back after every upgrade, whatever is repaired.
+
+    Proof: the installer's own traces (/var/lib/nvidia, nvidia-uninstall), installed driver
+    packages, and libraries or modules in versions that no package brings.
+
+    Repair: keep the packaged driver. Run the installer's own uninstaller; it also deletes files
+    that packages own, so reinstall the driver's packages right after it, compare their files with
+    what they brought, and reboot. Do not delete libraries by hand, and do not purge by a pattern:
+    that takes the container toolkit and CUDA along.
+
+    Reference: nvidia-uninstall in the NVIDIA driver README, chapter "Installing the NVIDIA Driver";
+    https://github.com/NVIDIA/ubuntu-packaging-nvidia-driver/issues/3
+    """
+    own_driver(confinement)
+    members = [member for member in driver_packages(packages) if member.part in _BRINGS_FILES]
+    if not runfile.paths or not members:
+        return
+    packaged = sorted({member.version for member in members if member.version})
+    strange = [
+        library
+        for library in (libraries.libraries if isinstance(libraries, DriverLibraries) else ())
+        if packaged and library.version and library.version not in packaged
+    ]
+    others = {runfile.version, *(library.version for library in strange)}
+    if isinstance(versions, DriverVersions):
+        others.update((versions.loaded, versions.on_disk, versions.user_space))
+    others -= {"", *packaged}
+    by_hand = runfile.version or some(sorted(others)) or "of a version that it did not note"
+    manager = manager_of(packages, system)
+    names = [member.name for member in members if member.part is not Part.READY_MODULE]
+    if runfile.uninstaller:
+        first = f"Run the installer's own uninstaller, `{runfile.uninstaller}`"
+    else:
+        first = f"Its uninstaller is gone: run the .run file of the same version ({by_hand}) with `--uninstall`"
+    yield Finding(
+        f"Two drivers are installed over each other: {by_hand} from NVIDIA's .run file, and "
+        f"{' and '.join(packaged) or some(member.name for member in members)} from packages"
+        + (f"; {strange[0].soname} leads to {strange[0].real_path}, which no package brings." if strange else "."),
+        runfile.paths[0],
+        (
+            Evidence(", ".join(runfile.paths), "left by NVIDIA's installer"),
+            *((Evidence(runfile.log, f"version {runfile.version}"),) if runfile.log and runfile.version else ()),
+            states_of(packages, [member.package for member in members]),
+            *(Evidence(library.path, f"-> {library.real_path}") for library in strange[:2]),
+        ),
+        f"{first}; it deletes files of packages too, so reinstall the driver's packages right after it: "
+        f"{reinstall(manager, names)}. Then {verify(manager, names)} must name no missing file; reboot.",
+        Severity.WARNING if not others or gpu_works(nvml, cuda) else Severity.ERROR,
+    )
+
+
+@check(
+    "packages.two-branches",
+    severity=Severity.ERROR,
+    after=["packages.runfile-and-packages"],
+    no_symptom="users see the message of driver.library-mismatch; only the packages tell this cause",
+)
+def two_branches(
+    confinement: Confinement, packages: Packages, system: OperatingSystem, versions: DriverVersions | Unavailable
+) -> Iterator[Finding]:
+    """Libraries of two driver branches are installed.
+
+    What: the libraries of a driver are a set: those of another branch, or of Ubuntu's server set
+    beside the desktop set, do not work with the same module. Which file is taken depends on the
+    order of installation and can change with each upgrade. Settings of removed packages do no harm.
+
+    Proof: library packages of two branches in the package manager's database.
+
+    Repair: decide for one branch, mostly the one of the module that is loaded, and remove the
+    other's packages by name, in one transaction with whatever the first still lacks. Never by a
+    pattern such as `*nvidia*`.
+
+    Reference: https://lists.ubuntu.com/archives/kernel-team/2021-March/117894.html;
+    https://wiki.debian.org/NvidiaGraphicsDrivers
+    """
+    own_driver(confinement)
+    sets = _library_sets([member for member in driver_packages(packages) if member.part is Part.LIBRARY])
+    if len(sets) < 2:
+        return
+    known = versions if isinstance(versions, DriverVersions) else DriverVersions("", "", "", "", "", "", "")
+    module = known.loaded or known.on_disk
+    keep = next((name for name, found in sets.items() if any(member.version == module for member in found)), "")
+    keep = keep or max(sets, key=lambda name: len(sets[name]))
+    going = [member.name for name, found in sets.items() if name != keep for member in found]
+    manager = manager_of(packages, system)
+    why = " as the module is of it" if module and module.partition(".")[0] in keep else ""
+    disagree = any(
+        version and known.user_space and version != known.user_space for version in (known.loaded, known.on_disk)
+    )
+    choice = ""
+    if any(found[0].family for found in sets.values()) and system.id == "debian":
+        choice = " To keep both, choose with `update-alternatives --config nvidia`, then reboot."
+    yield Finding(
+        f"Libraries of {len(sets)} driver branches are installed: "
+        + "; ".join(f"{name}: {some([member.name for member in found], 3)}" for name, found in sets.items())
+        + ".",
+        going[0],
+        (
+            *(states_of(packages, [member.package for member in found]) for found in sets.values()),
+            *((Evidence(known.on_disk_path or "loaded module", module),) if module else ()),
+            *((Evidence(known.user_space_path, known.user_space),) if known.user_space else ()),
+        ),
+        f"Keep one, {keep}{why}, and remove the other's packages by name: {remove(manager, going)}{trial(manager)}."
+        f"{choice}",
+        Severity.ERROR if disagree else Severity.WARNING,
+    )
+
+
+def _library_sets(libraries: Sequence[DriverPackage]) -> Mapping[str, tuple[DriverPackage, ...]]:
+    """By branch. Names without a branch (Debian, rpm) are one set, whatever versions it holds: that is another ill."""
+    plain = [member for member in libraries if not member.series]
+    label = newest(member.version for member in plain).partition(".")[0] if plain else ""
+    sets: dict[str, tuple[DriverPackage, ...]] = {}
+    for member in libraries:
+        sets[member.series or label] = (*sets.get(member.series or label, ()), member)
+    return sets
+
+
+@check(
+    "packages.mixed-origins",
+    severity=Severity.WARNING,
+    after=["packages.two-branches"],
+    symptoms=[
+        r"Unable to correct problems, you have held broken packages",
+        r"nvidia\S* : Depends: \S+( \(.*\))? but (it is not going to be installed|.* is to be installed)",
+        r"cannot install both \S*nvidia\S* and \S*nvidia",
+    ],
+)
+def mixed_origins(confinement: Confinement, packages: Packages, system: OperatingSystem) -> Iterator[Finding]:
+    """Parts of the driver come from two makers of packages.
+
+    What: NVIDIA and the distributions (Debian, Ubuntu, RPM Fusion) pack the same driver under the
+    same or similar names, divided differently, and publish at different times. Packages of both
+    work until one of them publishes first; then upgrades stop with unmet dependencies, or a part is
+    upgraded without the rest.
+
+    Proof: who maintains each installed package of the driver. On SUSE the signed module of SUSE
+    beside NVIDIA's libraries is the documented way, and is not counted.
+
+    Repair: decide for one origin, disable or pin the driver's packages of the other, and install
+    the set from the one that stays. CUDA itself may go on coming from NVIDIA's repository.
+
+    Reference: https://github.com/NVIDIA/cuda-repo-management/issues/19;
+    https://github.com/NVIDIA/ansible-role-nvidia-driver/issues/11
+    """
+    own_driver(confinement)
+    parts = _BRINGS_FILES if packages.manager == "dpkg" else (Part.LIBRARY,)
+    makers: dict[str, list[DriverPackage]] = {}
+    for member in driver_packages(packages):
+        maker = maker_of(member.package) if member.part in parts else ""
+        if maker:
+            makers.setdefault(maker, []).append(member)
+    if len(makers) < 2:
+        return
+    stays, *others = sorted(makers, key=lambda maker: -len(makers[maker]))
+    replaced = [member.name for maker in others for member in makers[maker]]
+    manager = manager_of(packages, system)
+    match manager:
+        case "apt-get":
+            how = (
+                f"`apt-cache policy {replaced[0]}` names the repositories; disable the one of {' and '.join(others)} "
+                f"in /etc/apt/sources.list.d, or pin its nvidia-* and libnvidia-* below 0 in /etc/apt/preferences.d"
+            )
+        case "dnf":
+            how = "`dnf repolist` names the repositories; disable the other one for the driver (excludepkgs=nvidia*)"
+        case _:
+            how = "Disable the other repository for the driver's packages"
+    yield Finding(
+        "The driver's packages come from "
+        + " and ".join(f"{maker} ({some([member.name for member in makers[maker]], 3)})" for maker in (stays, *others))
+        + ".",
+        replaced[0],
+        tuple(
+            Evidence(makers[maker][0].package.vendor, some((_told(member) for member in makers[maker]), 4))
+            for maker in (stays, *others)
+        ),
+        f"Decide for one origin. To stay with {stays}: {how}; then {install(manager, replaced)}{trial(manager)}.",
+    )
+
+
+def _told(member: DriverPackage) -> str:
+    return f"{member.name} {member.package.version}"
+
+
+@check(
+    "packages.dkms-and-prebuilt",
+    severity=Severity.WARNING,
+    no_symptom="both modules work until they drift apart; then users see the message of driver.library-mismatch",
+)
+def dkms_and_prebuilt(
+    confinement: Confinement, packages: Packages, kernel: Kernel, versions: DriverVersions | Unavailable
+) -> Iterator[Finding]:
+    """The driver's module comes twice: built here by DKMS, and ready-made from Ubuntu.
+
+    What: Ubuntu has the module ready-made and signed (linux-modules-nvidia-*), and as source for
+    DKMS (nvidia-dkms-*). With both, each kernel has two modules, and the one in updates/dkms wins.
+    They are upgraded apart from each other, so one day the wrong version is loaded.
+
+    Proof: packages of both kinds are installed; the path of the module that modprobe would load.
+
+    Repair: keep one. The ready-made one where Secure Boot is on or many machines are alike; DKMS
+    where a kernel is not Ubuntu's own. Remove the other kind only, nothing else of the driver.
+
+    Reference: Ubuntu kernel team, https://lists.ubuntu.com/archives/kernel-team/2021-March/117894.html
+    """
+    own_driver(confinement)
+    members = driver_packages(packages)
+    ready = [member for member in members if member.name.startswith("linux-modules-nvidia-")]
+    dkms = [member for member in members if member.part is Part.MODULE and "dkms" in member.name.split("-")]
+    if not ready or not dkms:
+        return
+    covered = any(member.name.endswith(f"-{kernel.release}") for member in ready)
+    going = [member.name for member in (dkms if covered else ready)]
+    path = versions.on_disk_path if isinstance(versions, DriverVersions) else ""
+    yield Finding(
+        f"The driver's module is installed twice: as source for DKMS ({some(member.name for member in dkms)}) and "
+        f"ready-made ({some(member.name for member in ready)}).",
+        dkms[0].name,
+        (
+            states_of(packages, [member.package for member in dkms]),
+            states_of(packages, [member.package for member in ready]),
+            *([Evidence(f"module for {kernel.release}", path)] if path else ()),
+        ),
+        f"Keep one kind. {'The ready-made one covers' if covered else 'Only DKMS covers'} kernel {kernel.release}, so "
+        f"remove the other: {remove('apt-get', going)}{trial('apt-get')}; the rest of the driver must stay.",
+    )
