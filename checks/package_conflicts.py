@@ -15,6 +15,19 @@ from ._packages import concerns_gpu, gpu_works, unfinished
 from ._scope import own_driver
 
 
+class Clash(NamedTuple):
+    """One file that stopped an installation."""
+
+    package: str  # that was to be installed
+    version: str
+    owner: str  # that has the file
+    path: str
+    source: str
+    when: str
+    text: str
+    latest: bool  # in the newest run of the log
+
+
 @check(
     "packages.overwrite-conflict",
     severity=Severity.ERROR,
@@ -67,7 +80,7 @@ def overwrite_conflict(
         f"Only one of the two can stay. See what goes along with the other: `{tool} -s remove {' '.join(owners)}`; if "
         f"that is the set you do not want, remove it, then `apt-get --fix-broken install`. Never force the overwriting."
         if tool == "apt-get"
-        else f"Only one of the two can stay. If it is the new one: `dnf swap {first.owner} {first.package}`. Never force.",
+        else f"Only one of the two can stay. If that is the new one: `dnf swap {first.owner} {first.package}`.",
         Severity.WARNING if harmless else None,
     )
 
@@ -97,19 +110,6 @@ def _is_installed(package: Package | None, version: str) -> bool:
 
 def _digits(when: str) -> str:
     return "".join(character for character in when if character.isdigit())[:14]
-
-
-class Clash(NamedTuple):
-    """One file that stopped an installation."""
-
-    package: str  # that was to be installed
-    version: str
-    owner: str  # that has the file
-    path: str
-    source: str
-    when: str
-    text: str
-    latest: bool  # in the newest run of the log
 
 
 def clashes(log: PackageManagerLog) -> Iterator[Clash]:

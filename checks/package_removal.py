@@ -95,7 +95,7 @@ def _removed(
     packages: Packages, history: PackageHistory | Unavailable
 ) -> tuple[list[DriverPackage], list[PackageEvent]]:
     """Parts of a driver that were installed once, and the events that removed them and stand to this day."""
-    events = []
+    events: list[PackageEvent] = []
     for event in history.events if isinstance(history, PackageHistory) else ():
         events = [other for other in events if other.package != event.package]
         if event.action in ("remove", "purge"):

@@ -2,13 +2,13 @@
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import elf_files
 from disk_trees import disk
 
-from gpudoctor.host import Completed, FileStatus, Host
+from gpudoctor.host import Completed, FileStatus, Host, LiveHost, ProbeAnswer
 from gpudoctor.testing import MachineTree
 
 KERNEL = "6.1.0-50-amd64"
@@ -22,6 +22,14 @@ Commandline: /usr/bin/unattended-upgrade
 Upgrade: libcuda1:amd64 ({old}-1, {new}-0+deb12u1), nvidia-kernel-dkms:amd64 ({old}-1, {new}-0+deb12u1)
 End-Date: 2026-11-22  22:08:01
 """
+
+
+class DriverOnly(LiveHost):
+    """Really asks NVML and libcuda; the processes of the machine that the tests run on are not the imaginary one's."""
+
+    def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
+        nobody = ProbeAnswer({"holders": [], "deleted_libraries": [], "unreadable": 0}, "")
+        return {**super().probe([name for name in names if name != "processes"]), "processes": nobody}
 
 
 def debian(
@@ -97,7 +105,7 @@ def debian(
     for path in (folder / modules.lstrip("/")).rglob("nvidia-current.ko"):
         os.utime(path, (built_at, built_at))
     log = Completed(("dmesg",), 0, kernel_log, "")
-    commands = {words: log for words in (("dmesg",), ("dmesg", "-t"), ("dmesg", "--notime"))}
+    commands = dict.fromkeys((("dmesg",), ("dmesg", "-t"), ("dmesg", "--notime")), log)
     nodes = _nodes(gpus) if loaded else {}
     return MachineTree(str(folder), nodes=nodes, commands=commands, probes=probes, no_answer=no_answer)
 
@@ -143,7 +151,7 @@ def _status(version: str) -> str:
             "firmware-nvidia-gsp",
             "nvidia-alternative",
         )
-        packages |= {name: f"{version}-0+deb12u1" for name in names}
+        packages |= dict.fromkeys(names, f"{version}-0+deb12u1")
         packages["nvidia-modprobe"] = "535.161.07-1~deb12u1"
     return "\n".join(
         f"Package: {name}\nStatus: install ok installed\nMaintainer: Debian NVIDIA Maintainers"

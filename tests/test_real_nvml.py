@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from live_machines import UPGRADED, DriverOnly, debian
 from probe_children import ask
+
+from gpudoctor.cli.check import diagnose_with
+from gpudoctor.diagnose import Severity
+from gpudoctor.registry import Facts
 
 if TYPE_CHECKING:
     from native_libraries import NativeLibraries
@@ -124,6 +129,33 @@ def test_nvml_of_another_version_than_the_module(nvidia_libraries: Path, native_
     assert answer["return_name"] == "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
     assert answer["message"] == "Driver/library version mismatch"
     assert (answer["driver_version"], answer["gpus"]) == (None, [])
+
+
+def test_the_genuine_mismatch_is_diagnosed_as_a_pending_reload(
+    nvidia_libraries: Path, native_libraries: "NativeLibraries", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real library against another module: one finding, and the remedy is to reload or reboot, not to reinstall."""
+    installed, loaded = version_of("libnvidia-ml.so", nvidia_libraries), "525.147.05"
+    preload = str(native_libraries.fake_control_device)
+    for name, value in beside(nvidia_libraries, LD_PRELOAD=preload, FAKE_KMOD=loaded).items():
+        monkeypatch.setenv(name, value)
+    tree = debian(
+        tmp_path,
+        loaded=loaded,
+        on_disk=installed,
+        user_space=installed,
+        packaged=installed,
+        built_at=UPGRADED,
+        probes=DriverOnly(),
+    )
+    report = diagnose_with(Facts(tree))
+    red = [ranked for ranked in report.findings if ranked.severity is Severity.ERROR]
+    assert [ranked.check.id for ranked in red] == ["driver.library-mismatch"]
+    assert "driver.nvml-failed" in red[0].explains
+    assert loaded in red[0].finding.summary
+    assert "reboot" in red[0].finding.remedy.lower()
+    assert "reload" in red[0].finding.remedy.lower()
+    assert any("18" in evidence.value for evidence in red[0].finding.evidence)
 
 
 def test_nvml_of_the_version_of_the_module_gets_past_the_check(

@@ -2,17 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from imaginary_machines import Environment, a100, eight_gpus, machine
-from live_machines import debian
+from live_machines import DriverOnly, debian
 
 from gpudoctor.cli.check import diagnose_with
 from gpudoctor.diagnose import Report, Severity, Status
 from gpudoctor.facts.expected import ExpectedGpus
-from gpudoctor.host import LiveHost, ProbeAnswer
 from gpudoctor.registry import Facts
 from gpudoctor.reports.json_report import as_json
 from gpudoctor.reports.text import as_text
@@ -20,15 +19,6 @@ from gpudoctor.reports.text import as_text
 pytest_plugins = ["native_libraries"]
 
 VERSION = "535.261.03"  # of the stub libraries
-
-
-class DriverOnly(LiveHost):
-    """Really asks NVML and libcuda; the processes of the machine that the tests run on are not the imaginary one's."""
-
-    def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
-        nobody = ProbeAnswer({"holders": [], "deleted_libraries": [], "unreadable": 0}, "")
-        return {**super().probe([name for name in names if name != "processes"]), "processes": nobody}
-
 
 Diagnose = Callable[..., tuple[Report, Facts]]
 

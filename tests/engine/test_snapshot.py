@@ -1,7 +1,6 @@
 """A recording gives the same answers, and feeding a damaged one is a sentence, never a traceback."""
 
 import json
-import os
 import sqlite3
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def test_commands_and_probes_are_replayed_and_never_run(tmp_path: Path) -> None:
     "answer", [3, ["file", "x"], {"base64": "!"}, {"unavailable": 3}, "not base64 ü", True], ids=repr
 )
 def test_a_damaged_answer_is_unknown(answer: object) -> None:
-    answers = {key: answer for key in ("bytes /x 5", "status /x", "query /x select", "run a", "probe nvml", "free /y")}
+    answers = dict.fromkeys(("bytes /x 5", "status /x", "query /x select", "run a", "probe nvml", "free /y"), answer)
     host = SnapshotHost(answers)  # type: ignore[arg-type]
     for ask in (
         lambda: host.read_bytes("/x", 5),

@@ -293,7 +293,9 @@ def test_one_source_of_the_module_stays(ubuntu, a_package, commands):
 
 
 def test_a_file_of_another_kernel_gives_the_name_of_the_module(debian):
-    file = ModuleFile("6.1.0-50-amd64", "/lib/modules/6.1.0-50-amd64/updates/dkms/nvidia.ko", "dkms", "535", "", "", "", 0)
+    file = ModuleFile(
+        "6.1.0-50-amd64", "/lib/modules/6.1.0-50-amd64/updates/dkms/nvidia.ko", "dkms", "535", "", "", "", 0
+    )
     source = DkmsSource("nvidia", "535.309.01", True, ())
     steps = steps_of("install-headers", *debian, ModuleFiles((file,)), Dkms(True, (source,)))
     assert str(steps[2].verify) == "modinfo -k 6.1.0-56-amd64 nvidia"
