@@ -54,5 +54,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             from importlib import import_module
 
-            return getattr(import_module(home), name)
+            module = import_module(home)
+            globals().update((known, getattr(module, known)) for known in names)  # asked for once
+            return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -317,7 +317,12 @@ def _read_all(descriptor: int, limit: int) -> bytes:
     """Piece by piece: the kernel reserves room for a whole request, and refuses 32 MiB under /proc/sys."""
     pieces = []
     while limit > 0:
-        piece = os.read(descriptor, min(limit, 1 << 16))
+        try:
+            piece = os.read(descriptor, min(limit, 1 << 16))
+        except BlockingIOError:  # /dev/kmsg has no end: it waits for the next message
+            break
+        except BrokenPipeError:  # /dev/kmsg again: messages were overwritten while they were read; the next ones follow
+            continue
         if not piece:
             break
         pieces.append(piece)

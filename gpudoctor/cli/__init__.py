@@ -1,6 +1,6 @@
 """The command line. Each command opens a host, calls one function, prints, and gives an exit code.
 
-`main` keeps two doors: the common spellings of `check`, and `--version`, do not wait for typer to be imported
+`main` keeps two doors: the common spellings of `check`, `--version` and `--help` do not wait for typer to be imported
 (measured: it doubles the time of a check); everything else, and everything wrong, goes through typer.
 """
 
@@ -17,14 +17,17 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """One command line. Returns the exit code; prints answers to standard output, everything else to standard error."""
-    from gpudoctor.host import BadSource  # here for start-up: --version needs nothing
-    from gpudoctor.registry import NoPlugins
-
     if arguments == ["--version"]:
         from gpudoctor import __version__
 
         print(f"gpudoctor {__version__}")
         return 0
+    if arguments == ["--help"]:
+        print(prepared_help(), end="")
+        return 0
+    from gpudoctor.host import BadSource  # here for start-up: the answers above need nothing
+    from gpudoctor.registry import NoPlugins
+
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -44,6 +47,14 @@ def run(arguments: list[str]) -> int:
         print("gpudoctor: interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def prepared_help() -> str:
+    """What typer prints for --help at 80 columns; a test keeps the file and typer in step."""
+    import os
+
+    with open(os.path.join(os.path.dirname(__file__), "help.txt"), encoding="utf-8") as file:
+        return file.read()
 
 
 class BadUsage(Exception):

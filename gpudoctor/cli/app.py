@@ -132,7 +132,7 @@ def explain_command(
         list[str] | None, typer.Argument(metavar="[ID | MESSAGE]", help="A check, or an error text.")
     ] = None,
 ) -> int:
-    """What a check or an error message means, how to prove it, how to repair it."""
+    """What a check or an error message means, and the repair."""
     from gpudoctor.cli.explain import explain
 
     return explain(" ".join(subject or ()))
@@ -145,7 +145,7 @@ def snapshot_command(
     kernel: KernelName = None,
     timeout: Timeout = 20.0,
 ) -> int:
-    """Record this machine in one redacted file, to be checked elsewhere with check --snapshot."""
+    """Record this machine, redacted, for check --snapshot."""
     from gpudoctor.cli.snapshot import snapshot
 
     return snapshot(output, root, kernel, timeout)

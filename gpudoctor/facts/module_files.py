@@ -74,8 +74,8 @@ def module_files(host: Host, kernel: Kernel | Unavailable, kernels: InstalledKer
     releases = [installed.release for installed in kernels.kernels] if isinstance(kernels, InstalledKernels) else []
     if isinstance(kernel, Kernel):
         releases.insert(0, kernel.release)
-    elif isinstance(kernels, Unavailable):
-        raise kernels
+    elif not releases:
+        raise kernel
     return ModuleFiles(tuple(file for release in dict.fromkeys(releases) for file in _files_of(host, release)))
 
 

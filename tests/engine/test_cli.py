@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gpudoctor.cli import prepared_help
 from gpudoctor.cli.options import CheckOptions, quick_check_options
 
 GPUDOCTOR = [sys.executable, "-m", "gpudoctor"]
@@ -28,6 +29,10 @@ def gpudoctor(*arguments: str, **environment: str) -> subprocess.CompletedProces
 def root(tmp_path: Path) -> Path:
     """A small Debian without any driver."""
     (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/boot").mkdir()
+    (tmp_path / "root/boot/vmlinuz-6.1.0-50-amd64").write_text("")
+    (tmp_path / "root/usr/lib/modules/6.1.0-50-amd64").mkdir(parents=True)
+    (tmp_path / "root/lib").symlink_to("usr/lib")
     (tmp_path / "root/etc/os-release").write_text('ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian 12"\n')
     return tmp_path / "root"
 
@@ -174,6 +179,15 @@ def test_an_ascii_terminal_can_show_any_name(root: Path, name: str) -> None:
     (root / "etc/os-release").write_bytes(f'ID=x\nPRETTY_NAME="Bö {name}"\n'.encode("utf-8", "surrogateescape"))
     done = gpudoctor("check", "--root", str(root), PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_prepared_help_is_typers_own() -> None:
+    """To renew it: COLUMNS=80 python -c "from gpudoctor.cli.app import run_app; run_app(['--help'])" > help.txt"""
+    program = "from gpudoctor.cli.app import run_app; run_app(['--help'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"}, check=True
+    )
+    assert done.stdout == prepared_help()
 
 
 def test_version_and_help() -> None:

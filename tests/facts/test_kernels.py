@@ -11,6 +11,7 @@ from elf_files import NVIDIA, compressed, module
 
 from gpudoctor.facts.installed_kernels import release_order
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFile, ModuleFiles
+from gpudoctor.facts.system import Kernel
 from gpudoctor.host import LiveHost, RootHost, Unavailable
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
@@ -426,7 +427,8 @@ def test_files_of_different_names_are_both_in_the_index(tmp_path: Path) -> None:
 
 def test_depmods_index_finds_it_in_unusual_places(tmp_path: Path) -> None:
     place = "kernel/drivers/char/drm/nvidia.ko"
-    index = f"kernel/drivers/acpi/video.ko:\n{place}: kernel/drivers/acpi/video.ko\nkernel/gone/nvidia.ko:\nbad\0/nvidia.ko:\n"
+    index = f"kernel/drivers/acpi/video.ko:\n{place}: kernel/drivers/acpi/video.ko\nkernel/gone/nvidia.ko:\n"
+    index += "bad\0/nvidia.ko:\n"
     files = {f"/lib/modules/{NEW}/{place}": module(), f"/lib/modules/{NEW}/modules.dep": index}
     (file,) = _modules(tmp_path, {f"/boot/vmlinuz-{NEW}": "", **files})
     assert (file.path, file.origin) == (f"/lib/modules/{NEW}/{place}", "prebuilt")
@@ -504,15 +506,11 @@ def test_an_empty_module_is_not_known_by_its_siblings(tmp_path: Path) -> None:
     assert [file.version for file in _modules(tmp_path, files)] == [""]
 
 
-def test_without_any_kernel_there_are_no_modules_to_tell(tmp_path: Path) -> None:
-    assert _modules(tmp_path, {}) == ()
-
-
-def test_where_neither_kernel_can_be_told_the_reason_is(tmp_path: Path) -> None:
-    load_plugins()
-    disk(tmp_path, {"/boot": "-> /boot"})
+def test_where_no_kernel_can_be_told_the_reason_is(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="which kernel boots next"):
+        _modules(tmp_path / "none", {f"/lib/modules/{NEW}/updates/nvidia.ko": module()})
     with pytest.raises(Unavailable, match="symbolic links"):
-        Facts(RootHost(str(tmp_path))).get(ModuleFiles)
+        _modules(tmp_path / "loop", {"/boot": "-> /boot"})
 
 
 def test_a_snapshot_replays_to_the_same(tmp_path: Path) -> None:
@@ -529,5 +527,6 @@ def test_a_snapshot_replays_to_the_same(tmp_path: Path) -> None:
 def test_this_machine() -> None:
     load_plugins()
     facts = Facts(LiveHost())
-    assert facts.get(ModuleFiles).files == facts.get(ModuleFiles).files
-    assert all(kernel.image for kernel in facts.get(InstalledKernels).kernels)
+    assert facts.get(Kernel).release == os.uname().release
+    assert all(os.path.exists(kernel.image) for kernel in facts.get(InstalledKernels).kernels)
+    assert all(os.path.exists(file.path) for file in facts.get(ModuleFiles).files)

@@ -55,7 +55,7 @@ FEDORA = (
             *("clang", 14, "Ubuntu clang version 14.0.0-1ubuntu1"),
         ),
         (
-            "Linux version 6.1.25-android14 (build-user@build-host) (Android (10087095, +pgo, +bolt, based on r487747c) "
+            "Linux version 6.1.25-android14 (build@build-host) (Android (10087095, +pgo, +bolt, based on r487747c) "
             "clang version 17.0.2 (https://android.googlesource.com/toolchain/llvm-project d9f89f4d), LLD 17.0.2) #1",
             "clang",
             17,
