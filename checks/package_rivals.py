@@ -193,7 +193,9 @@ def mixed_origins(confinement: Confinement, packages: Packages, system: Operatin
             makers.setdefault(maker, []).append(member)
     if len(makers) < 2:
         return
-    stays, *others = sorted(makers, key=lambda maker: -len(makers[maker]))
+    # Ready-made modules come from the distribution alone, and fit its libraries only.
+    ready = {maker for maker, found in makers.items() if any(member.part is Part.READY_MODULE for member in found)}
+    stays, *others = sorted(makers, key=lambda maker: (maker not in ready, -len(makers[maker])))
     replaced = [member.name for maker in others for member in makers[maker]]
     manager = manager_of(packages, system)
     match manager:

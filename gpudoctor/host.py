@@ -164,7 +164,7 @@ class RootHost(Host):
     def link(self, path: str) -> str | None:
         parent, name = os.path.split(path.rstrip("/"))
         try:
-            return os.readlink(os.path.join(self._real(parent), name))
+            return os.readlink(self._outside(os.path.join(self._resolve(parent), name)))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -234,6 +234,8 @@ class RootHost(Host):
         return self._outside(self._resolve(path))
 
     def _outside(self, inside: str) -> str:
+        if "\0" in inside:  # out of a damaged file; no file can be called so
+            raise Unavailable(f"{inside!r} is no path")
         return self.root + inside if self.root != "/" else inside
 
     def _resolve(self, path: str) -> str:
@@ -277,7 +279,7 @@ class LiveHost(RootHost):
 
     def resolve(self, path: str) -> str | None:
         try:
-            return os.path.realpath(path, strict=True)
+            return os.path.realpath(self._real(path), strict=True)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -309,8 +311,8 @@ class LiveHost(RootHost):
         ended = collect(children, min(time.monotonic() + self._probe_timeout, self._deadline))
         return {name: probe_answer(end) for name, end in zip(names, ended, strict=True)}
 
-    def _real(self, path: str) -> str:
-        return path
+    def _resolve(self, path: str) -> str:
+        return path  # the kernel follows links
 
 
 def _read_all(descriptor: int, limit: int) -> bytes:

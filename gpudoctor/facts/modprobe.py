@@ -88,7 +88,7 @@ def _lines(path: str, text: str) -> Iterator[ModprobeLine]:
         directive, *words = line.split(maxsplit=2)[:3] or ("",)
         if not words:
             continue
-        module, rest = _normalised(words[0]), " ".join(words[1:]).strip()
+        module, rest = _normalised(words[0]), " ".join(" ".join(words[1:]).split())
         match directive:
             case "blacklist" | "install" | "options" | "alias" if _counts(module):
                 yield ModprobeLine(path, directive, module, rest)

@@ -43,15 +43,17 @@ def xml_report(text: str) -> Listing | None:
     header = _element(text[start : bounds[0]])
     said = {} if header is None else {child.tag: child.text or "" for child in header}
     gpus = []
+    line = text.count("\n", 0, bounds[0])
     for begin, end in zip(starts, bounds[1:], strict=True):
-        gpu = _element(text[begin:end])
+        gpu, at = _element(text[begin:end]), line
+        line += text.count("\n", begin, end)
         if gpu is None:
             continue
         cells = {"pci_address": address_in(gpu.get("id", "")) or gpu.get("id", "")}
         for part in gpu:
             if part.tag not in _OTHER_PARTS:
                 _file_leaves(cells, part, part.tag, _DEPTH)
-        gpus.append(Listed(text.count("\n", 0, begin), None, cells))
+        gpus.append(Listed(at, None, cells))
     return _listing(said, gpus, complete="</nvidia_smi_log>" in text)
 
 

@@ -155,7 +155,7 @@ def fetch(manager: PackageManager, names: Sequence[str]) -> Argv:
         case "apt":
             return (argv[0], "--download-only", *argv[1:])
         case "dnf":
-            return (argv[0], "--downloadonly", *argv[1:])
+            return (*argv[:3], "--downloadonly", *argv[3:])  # dnf5 knows it behind the command only
         case "zypper":
             return (*argv[:3], "--download-only", *argv[3:])
         case _:

@@ -11,7 +11,7 @@ from gpudoctor.host import Completed, NotRunning, Unavailable
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.testing import MachineTree
 
-DMESG = """[    0.000000] Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14) 12.2.0)
+DMESG = """[    0.000000] Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0) 12.2.0)
 [    1.104242] pci 0000:01:00.0: BAR 1: no space for [mem size 0x800000000 64bit pref]
 [    1.104243] pci 0000:00:1f.3: BAR 0 [mem 0x603d1a8000-0x603d1abfff 64bit]
 [    1.382392] random: crng reseeded due to virtual machine fork
@@ -97,7 +97,7 @@ def test_a_log_that_says_nothing_of_nvidia_is_an_answer(tmp_path: Path) -> None:
 def test_any_bytes_raise_nothing(tmp_path: Path) -> None:
     data = b"\xff\xfe[[[]]]\0 kernel: [\n kernel: NVRM: \xff\nkernel: [] nvidia\n kernel: <<>[ 1.2 ]nvidia\n"
     found = _facts(tmp_path, DENIED, {"/var/log/kern.log": data}).get(KernelLog)
-    assert found.lines == ("NVRM: \udcff", ">[ 1.2 ]nvidia")
+    assert found.lines == ("NVRM: \udcff", "nvidia")
 
 
 def test_a_log_on_a_disk_is_of_a_past_boot(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from elf_files import NVIDIA, compressed, module
 
-from gpudoctor.facts.modinfo import is_signed, modinfo_in, modinfo_of, plain_blocks
+from gpudoctor.facts.modinfo import Read, is_signed, modinfo_in, modinfo_of, plain_blocks
 
 
-def _read(data: bytes, asked: list[tuple[int, int]] | None = None):  # type: ignore[no-untyped-def]
+def _read(data: bytes, asked: list[tuple[int, int]] | None = None) -> Read:
     def read(offset: int, size: int) -> bytes:
         assert offset >= 0
         assert size >= 0

@@ -96,7 +96,7 @@ def test_align_with_others(machines, a_package, commands, name, database, comman
         database,
         (
             a_package("xorg-x11-drv-nvidia-cuda-libs", "3:570.86.16-1.fc41"),
-            a_package("akmod-nvidia", "3:565.57.01-1.fc41"),
+            a_package("akmod-nvidia", "3:570.81.05-1.fc41"),
         ),
     )
     assert commands(steps_of("align-packages", *machines[name], packages))[0] == command
@@ -309,8 +309,8 @@ def test_names_that_are_none(debian, a_package):
         for fix in ("align-packages", "reinstall-libraries", "finish-packages"):
             facts = (*debian, packages, LoadedDriver("", "", "", "", {}))
             for step in steps_of(fix, *facts):
-                if not isinstance(step.action, Manual):
-                    assert name not in getattr(step.action, "argv", ()), (fix, name)
+                words = getattr(step.action, "argv", ())
+                assert not any(name in word for word in words), (fix, name)
     packages = Packages("dpkg", (a_package("libcuda1", "1.0; 535.309.01"), a_package("libnvidia-ml1")))
     assert steps_of("align-packages", *debian, packages) == ()
     held = Packages("dpkg", (a_package("libcuda1", "535.261.03-$(id)"), a_package("libnvidia-ml1", "535.309.01-`id`")))
