@@ -44,15 +44,10 @@ class DriverPackage(NamedTuple):
         )
 
 
-# These go with any driver version, and several distributions number them on their own.
+# Named as if they were parts of the driver. The first goes with the libraries in any version: data files.
 _APART = (
-    *("nvidia-modprobe", "nvidia-persistenced", "nvidia-settings", "nvidia-xconfig", "nvidia-prime"),
-    *("nvidia-container", "libnvidia-container", "nvidia-docker", "nvidia-ctk", "nvidia-cuda-", "nvidia-vaapi"),
-    *("nvidia-libXNVCtrl", "nvidia-legacy-check", "nvidia-detect", "nvidia-installer", "nvidia-support"),
-    *("nvidia-fabric", "nvidia-imex", "libnvidia-nscq", "nvidia-gds", "nvidia-fs", "nvidia-vgpu", "nvidia-gridd"),
-    *("nvidia-driver-pinning", "nvidia-driver-assistant", "nvidia-driver-local-repo", "cuda-compat"),
-    # Data files that Ubuntu's graphics libraries take in any version.
-    "libnvidia-common",
+    *("libnvidia-common", "libnvidia-container", "libnvidia-nscq"),
+    *("nvidia-driver-pinning", "nvidia-driver-assistant", "nvidia-driver-local-repo"),
 )
 _READY = ("linux-modules-nvidia-", "linux-objects-nvidia-", "linux-signatures-nvidia-")
 _LIBRARIES = (

@@ -217,7 +217,8 @@ def mixed_origins(confinement: Confinement, packages: Packages, system: Operatin
             Evidence(makers[maker][0].package.vendor, some((_told(member) for member in makers[maker]), 4))
             for maker in (stays, *others)
         ),
-        f"Decide for one origin. To stay with {stays}: {how}; then {install(manager, replaced)}{trial(manager)}.",
+        f"Decide for one origin. To stay with {stays}: {how}; then {install(manager, replaced)}{trial(manager)}; where "
+        f"the other's version is higher, name the version too.",
     )
 
 

@@ -60,10 +60,7 @@ def installed_versions(manager: PackageManager, versions: Mapping[str, str]) -> 
     pairs = [(package_name(name), package_version(version)) for name, version in versions.items()]
     match manager.kind:
         case "apt":
-            wrong = [
-                f'{_is(name)} && !index($0, "\\nVersion: {version}\\n") {{wrong = 1}}'
-                for name, version in pairs
-            ]
+            wrong = [f'{_is(name)} && !index($0, "\\nVersion: {version}\\n") {{wrong = 1}}' for name, version in pairs]
             return _awk(*wrong, "END {exit wrong}")
         case "pacman":
             return Run(("pacman", "-Qk", *(name for name, _ in pairs)))

@@ -53,9 +53,7 @@ def set_firmware_bars(confinement: Confinement) -> Iterator[Step]:
 
 @fix("reset-gpu", cures=["driver.gpu-missing-in-nvml"], effort=Effort.EXPLAIN)
 @by_hand_if_unsafe
-def reset_gpu(
-    confinement: Confinement, gpus: PciGpus, nvml: Nvml, users: DeviceUsers | Unavailable
-) -> Iterator[Step]:
+def reset_gpu(confinement: Confinement, gpus: PciGpus, nvml: Nvml, users: DeviceUsers | Unavailable) -> Iterator[Step]:
     """Reset the GPU that answers with an error."""
     sick = [gpu for gpu in nvml.gpus if gpu.return_code]
     if not own_driver(confinement) or not sick:

@@ -67,9 +67,7 @@ def reload_driver(
 
 @fix("reload-uvm", cures=["kernel.uvm-wedged"], effort=Effort.RELOAD)
 @by_hand_if_unsafe
-def reload_uvm(
-    confinement: Confinement, kernel: Kernel, modules: LoadedModules, users: DeviceUsers
-) -> Iterator[Step]:
+def reload_uvm(confinement: Confinement, kernel: Kernel, modules: LoadedModules, users: DeviceUsers) -> Iterator[Step]:
     """Unload the module that CUDA's memory goes through and load it anew, while no process uses it."""
     if not own_driver(confinement) or not kernel.running or modules.users.get("nvidia_uvm") != ():
         return

@@ -165,7 +165,7 @@ def run_check(check: Check, facts: Facts) -> Outcome:
 
 def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, Outcome]) -> Outcome:
     """The outcome without what causes among the checks before it explain; blocked if nothing is left of it."""
-    if own.status not in (Status.FOUND, Status.UNKNOWN):
+    if own.status not in (Status.FOUND, Status.UNKNOWN) or own.not_running:
         return own
     roots = [outcomes[outcome.cause] if outcome.status is Status.BLOCKED else outcome for outcome in before]
     # What could not be told for one reason is said once: by the first check that met it.

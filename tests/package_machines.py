@@ -141,6 +141,7 @@ def ubuntu(
         package("libnvidia-container1", "1.17.8-1"),
         package("libnvidia-egl-wayland1", "1:1.1.13-1build1"),
         package("cuda-toolkit-13-0", "13.0.2-1"),
+        package("cuda-compat-13-0", "580.82.07-0ubuntu1"),
         package("linux-image-6.8.0-90-generic", "6.8.0-90.91"),
     ]
     return {one.name: one._replace(vendor=vendor) for one in found}
@@ -283,7 +284,7 @@ _ELSE = (HERE, PackageHistory(()), PackageManagerLog(()))
 
 
 def outcome(check: str, *facts: object, without: tuple[type, ...] = ()) -> Outcome:
-    """What becomes of a check on these facts and a quiet rest; `without` are unknown, and so is all that is not given."""
+    """What becomes of a check on these facts and a quiet rest; `without`, and what is not given, are unknown."""
     load_plugins()
     known = {type(fact): fact for fact in (*_ELSE, *facts)}
     found = run_check(registry.checks[check], Facts(SnapshotHost({}), {**known, **dict.fromkeys(without, _NOT_TOLD)}))

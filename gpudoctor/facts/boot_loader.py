@@ -7,11 +7,11 @@ from gpudoctor.host import Host, Unavailable
 
 
 class MenuEntry(NamedTuple):
-    """One entry of GRUB's menu that boots a Linux kernel."""
+    """One entry of GRUB's menu."""
 
     position: tuple[int, ...]  # from 0; (1, 2) is the third entry of the submenu that comes second
     names: tuple[tuple[str, ...], ...]  # title and id, of each level
-    image: str  # as GRUB names it: "/boot/vmlinuz-6.1.0-56-amd64", or without /boot where that is a partition
+    image: str  # as GRUB names it, without /boot where that is a partition; "" of what boots no Linux kernel
 
     def is_meant_by(self, choice: str) -> bool:
         """Is it, or does it lie in, what this value of GRUB's `default` names: "0", "1>2", a title, an id?"""
@@ -48,7 +48,7 @@ def _grub_menu(host: Host, images: Mapping[str, str]) -> tuple[str, str] | None:
         lines = [line.strip() for line in text.splitlines()]
         entries = [*_menu(lines)]
         specification = "blscfg" in lines  # the entries are files in /boot/loader/entries, the newest comes first
-        if not entries and not specification:
+        if not specification and not any(entry.image for entry in entries):
             continue
         default, source = _default(lines), path
         environment = path.replace("grub.cfg", "grubenv")
@@ -98,7 +98,8 @@ def _systemd_boot(host: Host, images: Mapping[str, str]) -> tuple[str, str] | No
         for line in text.splitlines():
             word, _, value = line.strip().partition(" ")
             if word == "default":
-                return _named(value, images), f"{folder}/loader/loader.conf: default {value.strip()}"
+                newest = next(iter(images)) if "*" in value else ""
+                return _named(value, images) or newest, f"{folder}/loader/loader.conf: default {value.strip()}"
     return None
 
 
@@ -114,6 +115,7 @@ def _menu(lines: Sequence[str]) -> Iterator[MenuEntry]:
     counters = [0]  # how many entries came so far, on each level
     names: list[tuple[str, ...]] = []
     blocks: list[str] = []  # first words of the lines that opened the blocks we are in
+    image = ""
     for line in lines:
         word = line.partition(" ")[0]
         if line.endswith("{"):
@@ -122,15 +124,19 @@ def _menu(lines: Sequence[str]) -> Iterator[MenuEntry]:
                 marks = (word, "$menuentry_id_option", "--id")
                 names.append(tuple(name for name in (_behind(mark, line) for mark in marks) if name))
                 counters.append(0)
+                image = ""
         elif line == "}" and blocks:
-            if blocks.pop() in ("menuentry", "submenu"):
+            word = blocks.pop()
+            if word == "menuentry":
+                yield MenuEntry(tuple(counters[:-1]), tuple(names), image)
+            if word in ("menuentry", "submenu"):
                 names.pop()
                 counters.pop()
                 counters[-1] += 1
         elif blocks and blocks[-1] == "menuentry":
             command, *words = line.split() or ("",)
             if command in ("linux", "linuxefi", "linux16") and words:
-                yield MenuEntry(tuple(counters[:-1]), tuple(names), words[0])
+                image = words[0]
 
 
 def _behind(mark: str, line: str) -> str:
@@ -164,9 +170,11 @@ def _numbered(choice: str, images: Mapping[str, str]) -> str:
     machine, dash, _ = choice.partition("-")
     if not choice or (dash and len(machine) == 32):
         return next(iter(images))
-    return tuple(images)[int(choice)] if choice.isdecimal() and int(choice) < len(images) else ""
+    number = int(choice) if choice.isdecimal() and len(choice) < 4 else len(images)
+    return tuple(images)[number] if number < len(images) else ""
 
 
 def _of_image(image: str, images: Mapping[str, str]) -> str:
     name = image.rpartition("/")[2]
-    return next((release for release, path in images.items() if path.rpartition("/")[2] == name and name), "")
+    found = [release for release, path in images.items() if path.rpartition("/")[2] == name]
+    return found[0] if len(found) == 1 else ""  # below /lib/modules all images have one name

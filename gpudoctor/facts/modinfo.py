@@ -6,7 +6,7 @@ Layout: the ELF specification (section header table, sh_name, sh_offset, sh_size
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpudoctor.host import Unavailable
 
@@ -32,19 +32,9 @@ _KEY = b"abcdefghijklmnopqrstuvwxyz_"  # characters of a key
 _WINDOW = 64 * 1024  # bytes before and behind vermagic=, within which the whole section lies
 
 
-class _Layout(NamedTuple):
-    """Where the fields stand in files of one word size."""
-
-    table: str  # of e_shoff
-    table_place: int
-    counts_place: int  # of e_shentsize, e_shnum, e_shstrndx
-    section: struct.Struct  # sh_name, sh_offset, sh_size
-
-
-_LAYOUTS = {
-    1: _Layout("<I", 32, 46, struct.Struct("<I12xII")),
-    2: _Layout("<Q", 40, 58, struct.Struct("<I20xQQ")),
-}
+# For files of 32 and of 64 bits: e_shoff and its place; place of e_shentsize, e_shnum and e_shstrndx; and, of a
+# section, sh_name, sh_offset and sh_size.
+_LAYOUTS = {1: ("<I", 32, 46, "<I12xII"), 2: ("<Q", 40, 58, "<I20xQQ")}
 
 
 def modinfo_of(read: Read) -> Mapping[str, str]:
@@ -53,12 +43,13 @@ def modinfo_of(read: Read) -> Mapping[str, str]:
     layout = _LAYOUTS.get(header[4]) if len(header) == 64 and header[:4] == b"\x7fELF" and header[5] == 1 else None
     if layout is None:
         return {}
-    (place,) = struct.unpack_from(layout.table, header, layout.table_place)
-    entry_size, count, names_number = struct.unpack_from("<3H", header, layout.counts_place)
+    word, table_place, counts_place, section = layout
+    (place,) = struct.unpack_from(word, header, table_place)
+    entry_size, count, names_number = struct.unpack_from("<3H", header, counts_place)
     table = _part(read, place, entry_size * count)
-    if entry_size < layout.section.size or names_number >= count or len(table) < entry_size * count:
+    if entry_size < struct.calcsize(section) or names_number >= count or len(table) < entry_size * count:
         return {}
-    sections = [layout.section.unpack_from(table, number * entry_size) for number in range(count)]
+    sections = [struct.unpack_from(section, table, number * entry_size) for number in range(count)]
     names = _part(read, *sections[names_number][1:])
     for name, offset, size in sections:
         if names[name : name + 9] == b".modinfo\0":
@@ -86,6 +77,11 @@ def modinfo_in(blocks: Iterable[bytes]) -> Mapping[str, str]:
     before = reversed(window[max(0, place - _WINDOW) : place].split(b"\0"))
     behind = window[place + 1 : place + _WINDOW].split(b"\0")
     return _words([*_run(behind), *_run(before)])
+
+
+def reader_of(data: bytes) -> Read:
+    """Reads a module that is in memory."""
+    return lambda offset, size: data[offset : offset + size]
 
 
 def is_signed(end: bytes) -> bool:

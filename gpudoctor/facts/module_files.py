@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gpudoctor.facts.installed_kernels import InstalledKernels
-from gpudoctor.facts.modinfo import SIGNATURE_MARK, is_signed, modinfo_in, modinfo_of, plain_blocks
+from gpudoctor.facts.modinfo import SIGNATURE_MARK, is_signed, modinfo_in, modinfo_of, plain_blocks, reader_of
 from gpudoctor.facts.system import Kernel
-from gpudoctor.host import FileStatus, Host, Unavailable
+from gpudoctor.host import Host, Unavailable
 from gpudoctor.registry import fact
 
 
@@ -61,13 +61,6 @@ _SIBLING_LIMIT = 8 * 1024 * 1024  # bytes, compressed
 _CHUNK = 1024 * 1024
 
 
-class _Said(NamedTuple):
-    version: str
-    flavour: str
-    vermagic: str
-    signed: bool
-
-
 @fact
 def module_files(host: Host, kernel: Kernel | Unavailable, kernels: InstalledKernels | Unavailable) -> ModuleFiles:
     """Of all installed kernels and the running one, whose files an upgrade may have left without an image."""
@@ -92,11 +85,9 @@ def _files_of(host: Host, release: str) -> Iterator[ModuleFile]:
         if status and status.kind == "file":
             folder = path.rpartition("/")[0]
             names = folders.get(folder) or host.list(folder) or ()
-            said = _said(host, path, status, names)
             top = path.removeprefix(f"{base}/").partition("/")[0]
             origin = "dkms" if folder == f"{base}/updates/dkms" else _ORIGINS.get(top, "extra")
-            signer = "signed" if said.signed else ""
-            yield ModuleFile(release, path, origin, said.version, said.flavour, said.vermagic, signer, status.modified)
+            yield ModuleFile(release, path, origin, *_said(host, path, status.size, names), status.modified)
 
 
 def _folders(host: Host, base: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -137,7 +128,7 @@ def _rank(base: str, path: str) -> tuple[int, str]:
 
 
 def _module_name(name: str) -> str:
-    """ "nvidia-current" of "nvidia-current.ko.xz"; "" for nvidia-uvm, nvidia-fs and whatever else is no main module."""
+    """Without .ko and what follows: "nvidia-current"; "" for nvidia-uvm, nvidia-fs and all that is no main module."""
     stem, mark, compression = name.partition(".ko")
     words = stem.replace("_", "-").split("-")
     main = words[0] == "nvidia" and all(
@@ -146,7 +137,8 @@ def _module_name(name: str) -> str:
     return stem if main and mark and compression in ("", ".xz", ".zst", ".gz") else ""
 
 
-def _said(host: Host, path: str, status: FileStatus, names: tuple[str, ...]) -> _Said:
+def _said(host: Host, path: str, size: int, names: tuple[str, ...]) -> tuple[str, str, str, str]:
+    """Version, flavour, vermagic and signer."""
     folder, _, name = path.rpartition("/")
     stem, _, compression = name.partition(".ko")
     if not compression:
@@ -156,18 +148,18 @@ def _said(host: Host, path: str, status: FileStatus, names: tuple[str, ...]) -> 
     # Unpacked, nvidia.ko has 60 MB and more. Its siblings come out of the same build, and have a hundredth of that.
     for sibling in _SIBLINGS:
         beside = f"{stem}-{sibling}.ko{compression}"
-        if beside in names and status.size:
+        if beside in names and size:
             data = host.read_bytes(f"{folder}/{beside}", _SIBLING_LIMIT) or b""
             plain = b"".join(plain_blocks(beside, [data]))
-            words = modinfo_of(lambda offset, size, plain=plain: plain[offset : offset + size])  # type: ignore[misc]
+            words = modinfo_of(reader_of(plain))
             if "version" in words:
                 return _said_by(sibling, words, is_signed(plain), path)
-    return _said_by("", modinfo_in(plain_blocks(path, _chunks(host, path, status.size))), False, path)
+    return _said_by("", modinfo_in(plain_blocks(path, _chunks(host, path, size))), False, path)
 
 
-def _said_by(kind: str, words: Mapping[str, str], signed: bool, path: str) -> _Said:
+def _said_by(kind: str, words: Mapping[str, str], signed: bool, path: str) -> tuple[str, str, str, str]:
     flavour = _FLAVOURS.get((kind, words.get("license", ""))) or ("open" if "-open" in path and words else "")
-    return _Said(words.get("version", ""), flavour, words.get("vermagic", "").strip(), signed)
+    return words.get("version", ""), flavour, words.get("vermagic", "").strip(), "signed" if signed else ""
 
 
 def _chunks(host: Host, path: str, size: int) -> Iterator[bytes]:

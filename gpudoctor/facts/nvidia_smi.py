@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpudoctor.facts.answers import Nvml, NvmlGpu
-from gpudoctor.facts.nvidia_smi_cells import UNKNOWN, Listed, Listing, address_in, code_in, gpu_of
+from gpudoctor.facts.nvidia_smi_cells import MOST_GPUS, UNKNOWN, Listed, Listing, address_in, code_in, gpu_of
 from gpudoctor.facts.nvidia_smi_query import csv, report, xml_report
 from gpudoctor.facts.nvidia_smi_table import gpu_list, table
 from gpudoctor.host import Unavailable
@@ -18,7 +18,7 @@ from gpudoctor.knowledge import nvml_codes
 # "... for GPU 0: reason", "... for GPU0000:0B:00.0: reason", "... for GPU1: 0000:26:00.0: reason".
 _GPU_FAILED = re.compile(
     r"Unable to determine the [^:]{1,80}? for "
-    r"(?:the target device|gpu ?(\d{1,3})??(?:: )?([0-9a-f]{1,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])?): *(.+)",
+    r"(?:the target device|gpu ?([0-9]{1,3})??(?:: )?([0-9a-f]{1,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])?): *(.+)",
     re.IGNORECASE,
 )
 _INFOROM = "WARNING: infoROM is corrupted at gpu "
@@ -49,6 +49,7 @@ def read_nvidia_smi(text: str, exit_code: int | None) -> Nvml:
     lines = [line.rstrip("\r") for line in text.split("\n")]
     listed = _listed(text, lines)
     failures = [failure for number, line in enumerate(lines) if (failure := _failure(number, line)) is not None]
+    failures = failures[:MOST_GPUS]
     said = [line.strip() for line in lines if line.strip()]
     library = next((line.removeprefix(_LIBRARY).strip() for line in said if line.startswith(_LIBRARY)), "")
     nobody = any(line.startswith(_NO_DEVICES) for line in said)
@@ -59,7 +60,8 @@ def read_nvidia_smi(text: str, exit_code: int | None) -> Nvml:
             return Nvml(code, names.get(code, ""), reason, "", library, "", None, ())
         if not nobody and not listed.driver_version:
             raise Unavailable(_why_not(said, exit_code))
-    gpus = tuple(_with_inforom(gpu, said, names) for gpu in _merged(listed.gpus, failures, names))
+    warned = {address_in(line) for line in said if line.startswith(_INFOROM)}
+    gpus = tuple(_with_inforom(gpu, warned, names) for gpu in _merged(listed.gpus, failures, names))
     complete = nobody if not listed.gpus else listed.complete and not _stopped(listed.gpus, failures)
     if listed.attached is not None:
         complete = listed.complete and len(gpus) >= listed.attached
@@ -71,7 +73,9 @@ def read_nvidia_smi(text: str, exit_code: int | None) -> Nvml:
 
 def _listed(text: str, lines: Sequence[str]) -> Listing:
     found = xml_report(text) or report(lines) or table(lines) or gpu_list(lines) or csv(lines)
-    return found or Listing("", None, None, (), complete=False)
+    if found is None:
+        return Listing("", None, None, (), complete=False)
+    return found if len(found.gpus) <= MOST_GPUS else found._replace(gpus=found.gpus[:MOST_GPUS], complete=False)
 
 
 def _failure(number: int, line: str) -> _Failure | None:
@@ -109,9 +113,8 @@ def _is_same(gpu: Listed, failure: _Failure) -> bool:
     return failure.address != "" and gpu.cells.get("pci_address") == failure.address
 
 
-def _with_inforom(gpu: NvmlGpu, said: Sequence[str], names: dict[int, str]) -> NvmlGpu:
-    """The table and -q warn of a damaged infoROM in a line of its own."""
-    warned = {address_in(line) for line in said if line.startswith(_INFOROM)}
+def _with_inforom(gpu: NvmlGpu, warned: set[str], names: dict[int, str]) -> NvmlGpu:
+    """Of a damaged infoROM nvidia-smi warns in a line of its own, by address."""
     if not gpu.pci_address or gpu.pci_address not in warned:
         return gpu
     return gpu._replace(field_errors={**gpu.field_errors, "inforom": names[14]})

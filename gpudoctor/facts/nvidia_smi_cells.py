@@ -7,13 +7,14 @@ from typing import NamedTuple
 from gpudoctor.facts.answers import NvmlGpu
 
 GPU_IS_LOST, RESET_REQUIRED, UNKNOWN = 15, 16, 999
+MOST_GPUS = 256  # that are read of one text; no machine has as many
 # The whole GPU is meant, whichever cell says it.
 _WHOLE_GPU = (GPU_IS_LOST, RESET_REQUIRED)
 
 # What nvidia-smi says for NVML's return codes. A longer saying stands before a shorter one that is part of it.
 _SAYINGS = (
-    ("argument version mismatch", 25),
-    ("version mismatch", 18),
+    ("driver/library version mismatch", 18),
+    ("nvml/rm version mismatch", 18),
     ("libnvidia-ml.so", 12),
     ("shared library not found", 12),
     ("function not found", 13),
@@ -33,7 +34,7 @@ _SAYINGS = (
     ("corrupted", 14),
     ("blocked by the operating system", 17),
     ("operating system has blocked", 17),
-    ("functionality has been deprecated", 26),
+    ("requested functionality has been deprecated", 26),
     ("not supported", 3),
     ("not available", 3),
     ("invalid argument", 2),
@@ -157,6 +158,11 @@ def version_in(cell: str) -> str:
     """The driver version in a cell, without the remark that newer releases put behind it."""
     word = next(iter(cell.split()), "")
     return word if re.fullmatch(r"[0-9]{2,4}(\.[0-9]{1,4}){1,2}", word) else ""
+
+
+def count_in(cell: str) -> int | None:
+    """A number of a GPU or of GPUs."""
+    return int(cell) if re.fullmatch(r"[0-9]{1,3}", cell.strip()) else None
 
 
 def cuda_version_in(cell: str) -> int | None:

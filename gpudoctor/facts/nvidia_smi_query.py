@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gpudoctor.facts.nvidia_smi_cells import (
+    MOST_GPUS,
     Listed,
     Listing,
     address_in,
+    count_in,
     cuda_version_in,
     error_in,
     file_under,
@@ -38,7 +41,7 @@ def xml_report(text: str) -> Listing | None:
     start = text.find("<nvidia_smi_log")
     if start < 0:
         return None
-    starts = [found.start() for found in re.finditer(r"<gpu[ >]", text)]
+    starts = [found.start() for found in islice(re.finditer(r"<gpu[ >]", text), MOST_GPUS)]
     bounds = [*starts, len(text)]
     header = _element(text[start : bounds[0]])
     said = {} if header is None else {child.tag: child.text or "" for child in header}
@@ -107,15 +110,14 @@ def csv(lines: Sequence[str]) -> Listing | None:
         return None
     said: dict[str, str] = {}
     gpus = []
-    for number, pairs in named:
+    for number, pairs in named[: MOST_GPUS + 1]:
         cells: dict[str, str] = {}
         # A row that is too short was cut, and its last cell may have been cut, too.
         for column, cell in pairs if len(pairs) == width else pairs[:-1]:
             if column == "driver_version" and value_of(cell):
                 said.setdefault(column, cell)
             file_under(cells, column, cell)
-        index = cells.get("index", "")
-        gpus.append(Listed(number, int(index) if index.isdecimal() else None, cells))
+        gpus.append(Listed(number, count_in(cells.get("index", "")), cells))
     # What follows the last line end is half a row, if it is no whole one.
     complete = not lines[-1].strip() or (rows[-1][0] == named[-1][0] and len(named[-1][1]) == width)
     return _listing(said, gpus, complete)
@@ -123,11 +125,10 @@ def csv(lines: Sequence[str]) -> Listing | None:
 
 def _listing(said: dict[str, str], gpus: Sequence[Listed], complete: bool) -> Listing:
     """`said`: what stands above the GPUs, by name; driver 610 has new names, and remarks behind the old ones."""
-    attached = said.get("attached_gpus", "").strip()
     return Listing(
         version_in(said.get("kmd_version") or said.get("driver_version", "")),
         cuda_version_in(said.get("cuda_umd_version") or said.get("cuda_version", "")),
-        int(attached) if attached.isdecimal() else None,
+        count_in(said.get("attached_gpus", "")),
         tuple(gpus),
         complete,
     )

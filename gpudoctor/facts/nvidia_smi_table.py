@@ -7,6 +7,7 @@ from gpudoctor.facts.nvidia_smi_cells import (
     Listed,
     Listing,
     address_in,
+    count_in,
     cuda_version_in,
     error_in,
     value_of,
@@ -15,7 +16,7 @@ from gpudoctor.facts.nvidia_smi_cells import (
 
 # Driver 610 calls them by other names.
 _HEADER = re.compile(r"NVIDIA-SMI \S+ +(?:Driver|KMD) Version: (\S+) +(?:CUDA (?:UMD )?Version: ([^|]*)\|)?")
-_LISTED = re.compile(r"GPU (\d{1,4}): (.+?)(?: \(UUID: ([^()]+)\))?")
+_LISTED = re.compile(r"GPU ([0-9]{1,3}): (.+?)(?: \(UUID: ([^()]+)\))?")
 _PERSISTENCE = ("On", "Off", "N/A", "ERR!")
 # The columns of the second line of a GPU's row, as they are filed.
 _READINGS = ("fan", "temperature_c", "performance_state", "power_w", "power_limit_w")
@@ -85,7 +86,7 @@ def _first_line(cells: dict[str, str], columns: Sequence[str]) -> int | None:
     address = next(iter(columns[1].split()), "")
     cells["pci_address"] = address_in(address) or address
     cells["ecc_uncorrected_volatile"] = columns[2].replace("Off", "").strip()
-    return int(number) if number.isdecimal() else None
+    return count_in(number)
 
 
 def _second_line(cells: dict[str, str], columns: Sequence[str]) -> None:

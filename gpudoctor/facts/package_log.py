@@ -83,4 +83,9 @@ def _time(line: str) -> str:
 def without_colours(line: str) -> str:
     """Without the escape sequences that dpkg writes on a terminal: "\\x1b[1mdpkg:\\x1b[0m error"."""
     first, *rest = line.split("\x1b[")
-    return first + "".join(part.partition("m")[2] for part in rest)
+    return first + "".join(_behind_colour(part) for part in rest)
+
+
+def _behind_colour(part: str) -> str:
+    codes, end, text = part.partition("m")
+    return text if (end and codes.replace(";", "").isdigit()) or codes == "" else part

@@ -3,16 +3,6 @@
 import re
 
 import pytest
-
-from gpudoctor import NotRunning, Severity, Unavailable
-from gpudoctor.diagnose import Status
-from gpudoctor.facts.libraries import DriverLibraries, DriverLibrary
-from gpudoctor.facts.loaded import LoadedDriver
-from gpudoctor.facts.packages import Packages
-from gpudoctor.facts.pci import PciGpu, PciGpus
-from gpudoctor.facts.runfile import RunfileTraces
-from gpudoctor.facts.system import Confinement
-from gpudoctor.registry import load_plugins, registry
 from package_machines import (
     DEBIAN,
     FEDORA,
@@ -30,6 +20,16 @@ from package_machines import (
     status,
     ubuntu,
 )
+
+from gpudoctor import NotRunning, Severity, Unavailable
+from gpudoctor.diagnose import Status
+from gpudoctor.facts.libraries import DriverLibraries, DriverLibrary
+from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.packages import Packages
+from gpudoctor.facts.pci import PciGpu, PciGpus
+from gpudoctor.facts.runfile import RunfileTraces
+from gpudoctor.facts.system import Confinement
+from gpudoctor.registry import load_plugins, registry
 
 CHECK = "packages.driver-removed"
 H200 = PciGpu("0000:19:00.0", "2335", "", "NVIDIA H200", "Hopper", "either", None, "")
@@ -71,7 +71,9 @@ def test_an_autoremove_took_it() -> None:
 
 
 def test_a_purge_leaves_only_the_history() -> None:
-    took = [event(name, "purge", "535.261.03-1", command="apt purge nvidia*") for name in ("libcuda1", "nvidia-kernel-dkms")]
+    took = [
+        event(name, "purge", "535.261.03-1", command="apt purge nvidia*") for name in ("libcuda1", "nvidia-kernel-dkms")
+    ]
     found = finding(CHECK, DEBIAN, dpkg([]), *REST, history(*took))
     assert "by `apt purge nvidia*`" in found.summary
     assert "`apt-get install libcuda1 nvidia-kernel-dkms`" in found.remedy

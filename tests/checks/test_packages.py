@@ -3,12 +3,6 @@
 import re
 
 import pytest
-
-from gpudoctor import Severity, Unavailable
-from gpudoctor.diagnose import Status
-from gpudoctor.facts.packages import Packages
-from gpudoctor.facts.system import Confinement, OperatingSystem
-from gpudoctor.registry import load_plugins, registry
 from package_machines import (
     ARCH,
     DEBIAN,
@@ -41,6 +35,12 @@ from package_machines import (
     ubuntu,
     ubuntu_prebuilt,
 )
+
+from gpudoctor import Severity, Unavailable
+from gpudoctor.diagnose import Status
+from gpudoctor.facts.packages import Packages
+from gpudoctor.facts.system import Confinement, OperatingSystem
+from gpudoctor.registry import load_plugins, registry
 
 PARTIAL, HELD = "packages.partial-upgrade", "packages.held-or-broken"
 
@@ -114,6 +114,19 @@ def test_one_library_alone_was_upgraded_by_name() -> None:
     assert "nvidia-dkms-580-open" in found.remedy
     for other in ("nvidia-settings", "nvidia-container", "nvidia-firmware", "libnvidia-common", "nvidia-prime"):
         assert other not in found.remedy
+
+
+def test_companions_of_any_version_are_not_compared() -> None:
+    """Each as some distribution or repository numbers it beside a whole driver 580.95.05."""
+    names = (
+        *("nvidia-modprobe", "nvidia-persistenced", "nvidia-settings", "nvidia-xconfig", "libxnvctrl0"),
+        *("libnvidia-common-580", "nvidia-fabricmanager-580", "nvidia-imex-580", "libnvidia-nscq-580"),
+        *("nvidia-legacy-check", "nvidia-detect", "nvidia-cuda-mps", "cuda-compat-13-0", "cuda-drivers-580"),
+        *("nvidia-driver-pinning-580", "nvidia-libXNVCtrl", "nvidia-headless-580", "nvidia-firmware-580-580.82.07"),
+    )
+    machine = {**ubuntu(), **{name: package(name, "580.82.07-1") for name in names}}
+    assert status(PARTIAL, UBUNTU, dpkg(machine.values())) is Status.OK
+    assert status("packages.two-branches", UBUNTU, dpkg(machine.values())) is Status.OK
 
 
 def test_only_a_program_of_another_version_is_a_warning() -> None:
@@ -215,7 +228,10 @@ def test_where_it_cannot_be_told_or_makes_no_sense(check: str) -> None:
         (PARTIAL, "CUDA error: PTX JIT compiler library not found"),
         (PARTIAL, "CUDA_ERROR_JIT_COMPILER_NOT_FOUND"),
         (HELD, "E: Unable to correct problems, you have held broken packages."),
-        (HELD, "nvidia-driver-580 : Depends: libnvidia-gl-580 (= 580.95.05-0ubuntu1) but it is not going to be installed"),
+        (
+            HELD,
+            "nvidia-driver-580 : Depends: libnvidia-gl-580 (= 580.95.05-0ubuntu1) but it is not going to be installed",
+        ),
         (HELD, " nvidia-driver-X : Depends: libnvidia-… but it is not going to be installed"),
     ],
 )

@@ -136,8 +136,9 @@ def test_exit_codes(check: Check, rain: bool, exit_code: int, status: str) -> No
 
 def test_what_a_disk_cannot_tell_does_not_make_it_unhealthy() -> None:
     facts = Facts(SnapshotHost({}), {Season: NotRunning("the system is not running")})
-    report = diagnose(facts, [_check("a.x", _no_season)])
-    assert (report.outcomes[0].status, report.exit_code) == (Status.UNKNOWN, 0)
+    report = diagnose(facts, [_check("a.x", _no_season), _check("b.x", _no_season, after=("a.x",))])
+    assert [outcome.status for outcome in report.outcomes] == [Status.UNKNOWN, Status.UNKNOWN]
+    assert report.exit_code == 0
 
 
 def test_a_parameter_that_is_no_fact_fails_where_it_stands() -> None:

@@ -163,6 +163,16 @@ def test_a_failing_gpu_among_rows() -> None:
     ]
 
 
+def test_a_gpu_that_is_listed_and_fails_is_one_gpu() -> None:
+    text = run_of("535.261.03", "a100x2").text
+    for target in ("GPU 0000:0B:00.0", "GPU1", "GPU1: 0000:0B:00.0"):
+        found = read_nvidia_smi(f"Unable to determine the fan speed for {target}: GPU is lost\n{text}", 15)
+        assert [(gpu.number, gpu.return_code, gpu.pci_address) for gpu in found.gpus] == [
+            (0, 0, "0000:07:00.0"),
+            (1, 15, "0000:0b:00.0"),
+        ]
+
+
 def test_instances_of_a_gpu_are_no_gpus() -> None:
     text = (
         "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-01000100-0000-0000-0000-000000000000)\n"

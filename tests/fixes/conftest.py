@@ -53,7 +53,7 @@ def machine(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def debian() -> Machine:
     return machine(
         OperatingSystem("debian", "12", "Debian GNU/Linux 12", "debian"),
@@ -71,7 +71,7 @@ def debian() -> Machine:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ubuntu() -> Machine:
     return machine(
         OperatingSystem("ubuntu", "24.04", "Ubuntu 24.04 LTS", "debian"),
@@ -87,7 +87,7 @@ def ubuntu() -> Machine:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fedora() -> Machine:
     facts = machine(
         OperatingSystem("fedora", "41", "Fedora Linux 41", "fedora"),
@@ -103,7 +103,7 @@ def fedora() -> Machine:
     return (*facts, Dkms(False, ()))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def suse() -> Machine:
     return machine(
         OperatingSystem("opensuse-leap", "15.6", "openSUSE Leap 15.6", "suse"),
@@ -118,7 +118,7 @@ def suse() -> Machine:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def arch() -> Machine:
     return machine(
         OperatingSystem("arch", "", "Arch Linux", "arch"),
@@ -133,17 +133,17 @@ def arch() -> Machine:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def machines(debian: Machine, ubuntu: Machine, fedora: Machine, suse: Machine, arch: Machine) -> dict[str, Machine]:
     return {"debian": debian, "ubuntu": ubuntu, "fedora": fedora, "suse": suse, "arch": arch}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def a_package() -> Callable[..., Package]:
     return package
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def asked() -> Callable[..., Findings]:
     """The findings that a fix is asked to cure: ids, or (id, subject)."""
 
@@ -154,7 +154,7 @@ def asked() -> Callable[..., Findings]:
     return findings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def commands() -> Callable[..., list[str]]:
     """The commands of the steps as a person would type them, without the trials."""
 
@@ -164,7 +164,7 @@ def commands() -> Callable[..., list[str]]:
     return typed
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def by_hand() -> Callable[..., str]:
     """All that is left to a person, in one text."""
 
@@ -174,7 +174,7 @@ def by_hand() -> Callable[..., str]:
     return texts
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def with_module() -> Callable[..., Machine]:
     """The same machine with a module for its running kernel, and the driver loaded in a version, if one is given."""
 

@@ -21,7 +21,9 @@ def test_open_modules_on_ubuntu(ubuntu, with_module, commands):
     (exchange,) = commands(steps)
     assert exchange == f"{APT} nvidia-driver-580-open nvidia-dkms-580-open nvidia-driver-580- nvidia-dkms-580-"
     assert steps[1].risk is Risk.HIGH
-    assert str(steps[1].undo).endswith("nvidia-driver-580 nvidia-dkms-580 nvidia-driver-580-open- nvidia-dkms-580-open-")
+    assert str(steps[1].undo).endswith(
+        "nvidia-driver-580 nvidia-dkms-580 nvidia-driver-580-open- nvidia-dkms-580-open-"
+    )
     assert steps[-1].action == Reboot()
 
 
@@ -109,9 +111,7 @@ def test_an_older_branch_on_ubuntu(ubuntu, with_module, a_package, commands, ask
     packages = Packages("dpkg", (a_package("nvidia-driver-590-open"), a_package("nvidia-utils-590")))
     facts = (*with_module(ubuntu), packages, PciGpus((PASCAL,)))
     steps = steps_of("change-branch", *facts, asked(("driver.gpu-needs-legacy-branch", PASCAL.address)))
-    assert commands(steps)[0] == (
-        f"{APT} nvidia-driver-580 nvidia-utils-580 nvidia-driver-590-open- nvidia-utils-590-"
-    )
+    assert commands(steps)[0] == (f"{APT} nvidia-driver-580 nvidia-utils-580 nvidia-driver-590-open- nvidia-utils-590-")
 
 
 def test_a_newer_branch_on_ubuntu(ubuntu, with_module, a_package, commands, asked):
@@ -125,9 +125,7 @@ def test_a_newer_branch_on_ubuntu(ubuntu, with_module, a_package, commands, aske
 def test_an_older_branch_of_rpm_fusion(fedora, with_module, commands, asked):
     facts = (*with_module(fedora), PciGpus((PASCAL,)))
     steps = steps_of("change-branch", *facts, asked("driver.gpu-needs-legacy-branch"))
-    assert commands(steps)[0] == (
-        "dnf -y install --allowerasing akmod-nvidia-580xx xorg-x11-drv-nvidia-580xx-cuda"
-    )
+    assert commands(steps)[0] == ("dnf -y install --allowerasing akmod-nvidia-580xx xorg-x11-drv-nvidia-580xx-cuda")
 
 
 @pytest.mark.parametrize(
