@@ -235,11 +235,13 @@ def reboot_required(confinement: Confinement, flag: RebootRequired) -> Iterator[
     if not flag.required:
         return
     telling = [name for name in flag.packages if concerns_gpu(name)]
+    why = "; the new kernel or driver takes effect only then" if telling else ""
+    if flag.packages and not telling:
+        why = "; the GPU does not need it"
     yield Finding(
         f"The system asks for a restart{' because of ' + some(telling or flag.packages) if flag.packages else ''}.",
         (telling or [*flag.packages, ""])[0],
         (Evidence(flag.source, some(flag.packages, 8) or "no package named"),),
-        "Reboot when no job runs"
-        + ("; the new kernel or driver takes effect only then." if telling else "; the GPU does not need it."),
+        f"Reboot when no job runs{why}.",
         Severity.WARNING if telling else Severity.INFO,
     )

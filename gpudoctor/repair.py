@@ -28,6 +28,14 @@ class Effort(enum.IntEnum):
     CHANGE_BRANCH = 11
 
 
+# Programs that also end well with other codes than 0. zypper(8): 102 reboot needed, 103 zypper itself was updated,
+# 106 a repository was left out, 107 a package's script failed.
+SUCCESS_CODES = {"zypper": (0, 102, 103, 106, 107)}
+
+# What package managers need in their environment to ask nothing and to restart nothing by themselves.
+ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
+
+
 class Risk(enum.IntEnum):
     LOW = 1  # undone by gpudoctor, disturbs nothing
     MEDIUM = 2  # changes packages or stops services

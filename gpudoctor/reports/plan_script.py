@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 
 from gpudoctor import __version__
-from gpudoctor.repair import Action, Manual, Reboot, RemoveFile, Run, Step, WriteFile
+from gpudoctor.repair import ENVIRONMENT, SUCCESS_CODES, Action, Manual, Reboot, RemoveFile, Run, Step, WriteFile
 from gpudoctor.reports.plan import PlanReport
 
 
@@ -22,6 +22,7 @@ def _lines(planned: PlanReport) -> Iterator[str]:
         yield from _comment(f"{ranked.severity.name.lower()} {ranked.check.id}: {ranked.finding.summary}")
     yield from _comment(place.notice)
     yield "set -eu"
+    yield f"export {' '.join(f'{name}={value}' for name, value in ENVIRONMENT.items())}"
     if not plan.steps:
         yield "# There is nothing to do."
     for number, step in enumerate(plan.steps, 1):
@@ -37,6 +38,9 @@ def _lines(planned: PlanReport) -> Iterator[str]:
 
 def _commands(action: Action) -> Iterator[str]:
     match action:
+        case Run(argv) if argv[0] in SUCCESS_CODES:
+            codes = "|".join(str(code) for code in SUCCESS_CODES[argv[0]] if code)
+            yield f'{shlex.join(argv)} || {{ code=$?; case $code in {codes}) ;; *) exit "$code" ;; esac; }}'
         case Run(argv):
             yield shlex.join(argv)
         case WriteFile(path, text):
