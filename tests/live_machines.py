@@ -8,7 +8,7 @@ from pathlib import Path
 import elf_files
 from disk_trees import disk
 
-from gpudoctor.host import Completed, FileStatus, Host, LiveHost, ProbeAnswer
+from gpudoctor.host import FileStatus, Host, LiveHost, ProbeAnswer
 from gpudoctor.testing import MachineTree
 
 KERNEL = "6.1.0-50-amd64"
@@ -74,6 +74,8 @@ def debian(
         "/usr/bin/dkms": "",
         "/usr/sbin/dkms": "",
         "/var/lib/dpkg/status": _status(packaged),
+        "/dev/kmsg": "6,0,0,-;Linux version 6.1.0\n SUBSYSTEM=x\n"
+        + "".join(f"4,1,1,-;{line}\n" for line in kernel_log.splitlines()),
         "/etc/modprobe.d/nvidia-blacklists-nouveau.conf": "blacklist nouveau\n",
         "/sys/bus/pci/devices/": "",
         **(extra or {}),
@@ -104,10 +106,8 @@ def debian(
     disk(folder, files)
     for path in (folder / modules.lstrip("/")).rglob("nvidia-current.ko"):
         os.utime(path, (built_at, built_at))
-    log = Completed(("dmesg",), 0, kernel_log, "")
-    commands = dict.fromkeys((("dmesg",), ("dmesg", "-t"), ("dmesg", "--notime")), log)
     nodes = _nodes(gpus) if loaded else {}
-    return MachineTree(str(folder), nodes=nodes, commands=commands, probes=probes, no_answer=no_answer)
+    return MachineTree(str(folder), nodes=nodes, probes=probes, no_answer=no_answer)
 
 
 def _loaded_modules(version: str) -> str:

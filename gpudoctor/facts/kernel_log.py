@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from gpudoctor.host import Host, Unavailable
+from gpudoctor.host import Host, NotRunning, Unavailable
 from gpudoctor.registry import fact
 
 
@@ -18,6 +18,7 @@ class KernelLog(NamedTuple):
         return tuple(line for line in self.lines if any(word in line for word in words))
 
 
+_RECORDS = "/dev/kmsg"  # "priority,number,microseconds,flags;message"; a line that starts with a space is an addition
 _FILES = ("/var/log/kern.log", "/var/log/syslog", "/var/log/messages")
 _TAIL = 1024 * 1024  # bytes
 _FIRST_LINE = "Linux version "
@@ -46,14 +47,25 @@ _WORDS = (
 
 @fact
 def kernel_log(host: Host) -> KernelLog:
-    """From dmesg; where that is for root alone, from the system's log files, which mostly a group of users may read.
+    """From /dev/kmsg; where that is for root alone, from the system's log files, which mostly a group may read.
 
-    On a disk nothing tells which boot the log is about: NotRunning is raised.
+    Containers have no /dev/kmsg: there dmesg is asked. On a disk nothing tells which boot a log is about:
+    NotRunning is raised.
     """
-    printed = host.run(["dmesg"])
-    if printed is not None and printed.exit_code == 0:
-        return KernelLog(tuple(_of_interest(_message(line) for line in printed.stdout.splitlines())), "dmesg")
-    refusals = [_refusal(printed.stderr) if printed is not None else "there is no dmesg"]
+    refusals = []
+    try:
+        records = host.read(_RECORDS)
+        if records:
+            messages = (line.partition(";")[2] for line in records.splitlines() if line[:1].isdigit())
+            return KernelLog(tuple(_of_interest(messages)), _RECORDS)
+        printed = host.run(["dmesg"])
+        if printed is not None and printed.exit_code == 0:
+            return KernelLog(tuple(_of_interest(_message(line) for line in printed.stdout.splitlines())), "dmesg")
+        refusals.append(_refusal(printed.stderr) if printed is not None else "there is no dmesg")
+    except NotRunning:
+        raise
+    except Unavailable as reason:
+        refusals.append(str(reason))
     for path in _FILES:
         try:
             text = host.read(path, last=_TAIL)

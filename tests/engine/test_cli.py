@@ -7,22 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import GPUDOCTOR, gpudoctor
 
 from gpudoctor.cli import prepared_help
 from gpudoctor.cli.options import CheckOptions, quick_check_options
-
-GPUDOCTOR = [sys.executable, "-m", "gpudoctor"]
-
-
-def gpudoctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*GPUDOCTOR, *arguments],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        env={**os.environ, **environment},
-        check=False,
-    )
 
 
 @pytest.fixture

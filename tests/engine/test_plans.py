@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from command_line import gpudoctor
 from live_machines import NEW, OLD, UPGRADED, debian
-from test_cli import gpudoctor
 
 from gpudoctor.cli.check import diagnose_with
 from gpudoctor.diagnose import Check, Finding, Severity, diagnose

@@ -57,6 +57,13 @@ def test_dmesg(tmp_path: Path, stamps: bool) -> None:
     assert found.matching("Xid", "No NVIDIA GPU") == (EXPECTED[3], EXPECTED[7])
 
 
+def test_the_kernels_own_records(tmp_path: Path) -> None:
+    lines = (line.partition("] ")[2] for line in DMESG.splitlines())
+    records = "".join(f"6,{number},{number},-;{line}\n SUBSYSTEM=pci\n" for number, line in enumerate(lines))
+    found = _facts(tmp_path, DENIED, {"/dev/kmsg": records, "/var/log/kern.log": "NVRM: not asked\n"}).get(KernelLog)
+    assert found == KernelLog(EXPECTED, "/dev/kmsg")
+
+
 def test_dmesg_of_busybox_may_print_levels(tmp_path: Path) -> None:
     found = _facts(tmp_path, Completed(("dmesg",), 0, "<4>[    3.7] NVRM: x\n<6>nvidia: y\n", ""), {}).get(KernelLog)
     assert found.lines == ("NVRM: x", "nvidia: y")
