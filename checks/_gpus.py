@@ -43,7 +43,9 @@ def silent_gpus(gpus: PciGpus, nvml: Nvml | Unavailable) -> tuple[PciGpu, ...]:
         return own_gpus(gpus)
     answers = nvml_by_address(gpus, nvml)
     answering = {address for address, answer in answers.items() if answer.return_code == 0}
-    return tuple(gpu for gpu in own_gpus(gpus) if gpu.address not in answering)
+    # Where the answer is known to be cut short, a GPU that is not listed may well be fine.
+    silent = (gpu for gpu in own_gpus(gpus) if gpu.address not in answering)
+    return tuple(gpu for gpu in silent if nvml.complete or gpu.address in answers)
 
 
 class Driver(NamedTuple):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 VERSION_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH
+LIBRARY_NOT_FOUND = 12  # NVML_ERROR_LIBRARY_NOT_FOUND
 GPU_IS_LOST = 15  # NVML_ERROR_GPU_IS_LOST
 NO_PERMISSION = 4  # NVML_ERROR_NO_PERMISSION
 
@@ -35,7 +36,7 @@ _NVML = {
     11: Meaning(
         "the kernel sees a fault in a GPU's interrupts", f"{SEE_LOG}. Then reboot; next look at the firmware setup."
     ),
-    12: Meaning(
+    LIBRARY_NOT_FOUND: Meaning(
         "libnvidia-ml.so.1 cannot be loaded", "Install the package that brings it, at the version of the loaded driver."
     ),
     13: Meaning(

@@ -12,6 +12,7 @@ from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverWanted
 
 from ._gpus import need_of, own_gpus
+from ._return_codes import LIBRARY_NOT_FOUND
 from ._scope import own_driver
 
 
@@ -129,7 +130,8 @@ def library_missing(
     # A program that found the library elsewhere, as on NixOS, proves that it is there.
     found = {
         "libcuda.so.1": isinstance(cuda, Cuda) and cuda.library_path != "",
-        "libnvidia-ml.so.1": isinstance(nvml, Nvml) and nvml.library_path != "",
+        "libnvidia-ml.so.1": isinstance(nvml, Nvml)
+        and (nvml.library_path != "" or nvml.return_code != LIBRARY_NOT_FOUND),
     }
     missing = [soname for soname, seen in found.items() if not seen and libraries.get(soname) is None]
     if not missing:

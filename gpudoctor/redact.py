@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from gpudoctor.facts.kernel_log import FIRST_LINE, concerns_gpu, is_kernel_log
 from gpudoctor.snapshot import Json
 
 # What NVML and the kernel print in these forms; each kind gets its own numbered replacement.
@@ -13,8 +14,14 @@ _PATTERNS = (
     ("user{}@redacted.invalid", re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")),
     ("/home/user{}", re.compile(r"/home/[^/\s\"':]+")),
     ("Requested-By: user{}", re.compile(r"Requested-By: .*")),
+    (
+        "<{tag}>redacted-{}</{tag}>",
+        re.compile(r"<(?P<tag>[a-z_]*serial[a-z_]*|board_id|process_name)>[^<]+</(?P=tag)>"),
+    ),
+    ("grub.pbkdf2.redacted-{}", re.compile(r"grub\.pbkdf2\.\S+")),
 )
 _SERIAL_FIELDS = ("serial",)
+_FIRST_PERSON = 1000  # user ids below it are the system's own (login.defs)
 # Package maintainers are no secret, and the checks judge by them.
 _PUBLIC_ADDRESSES = (
     "nvidia.com",
@@ -28,10 +35,39 @@ _PUBLIC_ADDRESSES = (
 
 
 def redacted(answers: Mapping[str, Json]) -> dict[str, Json]:
-    """The answers with addresses, unique ids, serial numbers and names of people and homes replaced."""
+    """The answers with addresses, unique ids, serial numbers and names of people and homes replaced.
+
+    Of the system's logs only the lines are left that the checks look at.
+    """
     seen: dict[str, dict[str, str]] = {}
     host_name = _host_name(answers)
-    return {key: _value(value, seen, host_name) for key, value in answers.items()}
+    return {key: _value(_relevant(key, value), seen, host_name) for key, value in answers.items()}
+
+
+def _relevant(key: str, value: Json) -> Json:
+    if is_kernel_log(key):
+        match value:
+            case str():
+                return _log_lines(value)
+            case {"stdout": str(text), **rest}:
+                return {**rest, "stdout": _log_lines(text)}
+    if isinstance(value, str) and key in ("read /etc/passwd", "read /etc/group"):
+        return "".join(f"{_account(line)}\n" for line in value.splitlines())
+    return value
+
+
+def _log_lines(text: str) -> str:
+    return "".join(f"{line}\n" for line in text.splitlines() if concerns_gpu(line) or FIRST_LINE in line)
+
+
+def _account(line: str) -> str:
+    """System accounts stay; people's lines lose their names, and groups their members' names."""
+    words = line.split(":")
+    if len(words) == 7 and words[2].isdigit() and int(words[2]) >= _FIRST_PERSON:
+        return ":".join([f"user{words[2]}", "x", words[2], words[3], "", f"/home/user{words[2]}", words[6]])
+    if len(words) == 4 and words[2].isdigit() and int(words[2]) >= _FIRST_PERSON:
+        return f"group{words[2]}:x:{words[2]}:"
+    return ":".join([*words[:3], ""]) if len(words) == 4 else line
 
 
 def _host_name(answers: Mapping[str, Json]) -> str:
@@ -70,7 +106,7 @@ def _text(text: str, seen: dict[str, dict[str, str]], host_name: str) -> str:
 def _replacement(form: str, word: str, seen: dict[str, dict[str, str]]) -> str:
     if word.endswith(_PUBLIC_ADDRESSES):
         return word
-    return _numbered(form, word, seen)
+    return _numbered(form.replace("{tag}", word.partition(">")[0].lstrip("<")), word, seen)
 
 
 def _numbered(form: str, word: str, seen: dict[str, dict[str, str]]) -> str:

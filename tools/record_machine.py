@@ -22,7 +22,7 @@ from gpudoctor.snapshot import Json, RecordingHost, SnapshotHost, as_document
 
 _STANZA_FIELDS = ("Package:", "Status:", "Version:", "Architecture:", "Maintainer:", "Depends:", "Source:")
 _PACKAGES = re.compile(
-    r"Package: (\S*nvidia|libcuda|cuda|linux-(image|headers|modules)|dkms|gcc(-\d+)?$|firmware-nvidia|shim|mokutil)", re.M
+    r"Package: (\S*nvidia|libcuda|cuda|linux-(image|headers|modules)|dkms|gcc(-\d+)?$|shim|mokutil)", re.M
 )
 _BROKEN = re.compile(r"^Status: (?!install ok installed|deinstall ok config-files)", re.M)
 
@@ -78,7 +78,7 @@ def main() -> None:
     small = {key: trimmed(key, answer) for key, answer in redacted(answers).items()}
     _, replayed = record(SnapshotHost(small))
     if outcomes(replayed) != outcomes(report):
-        changed = {id: (status, outcomes(replayed)[id]) for id, status in outcomes(report).items() if outcomes(replayed)[id] != status}
+        changed = outcomes(report).items() ^ outcomes(replayed).items()
         sys.exit(f"trimming changed the outcomes: {changed}")
     found = [ranked.check.id for ranked in report.findings]
     document = {

@@ -21,7 +21,7 @@ class KernelLog(NamedTuple):
 _RECORDS = "/dev/kmsg"  # "priority,number,microseconds,flags;message"; a line that starts with a space is an addition
 _FILES = ("/var/log/kern.log", "/var/log/syslog", "/var/log/messages")
 _TAIL = 1024 * 1024  # bytes
-_FIRST_LINE = "Linux version "
+FIRST_LINE = "Linux version "  # what the kernel says first at each boot
 
 _WORDS = (
     "NVRM",
@@ -81,8 +81,18 @@ def _refusal(message: str) -> str:
     return message.strip().splitlines()[-1] if message.strip() else "dmesg failed"
 
 
+def concerns_gpu(message: str) -> bool:
+    """Is this a message of interest?"""
+    return any(word in message for word in _WORDS)
+
+
+def is_kernel_log(question: str) -> bool:
+    """Is this question of a snapshot, "read /dev/kmsg", one for the kernel's log?"""
+    return question == "run dmesg" or question.startswith(tuple(f"read {path}" for path in (_RECORDS, *_FILES)))
+
+
 def _of_interest(messages: Iterable[str]) -> Iterator[str]:
-    return (message for message in messages if any(word in message for word in _WORDS))
+    return (message for message in messages if concerns_gpu(message))
 
 
 def _of_this_boot(text: str) -> list[str]:
@@ -91,7 +101,7 @@ def _of_this_boot(text: str) -> list[str]:
     for line in text.splitlines():
         _, mark, message = line.partition(" kernel: ")
         message = _message(message)
-        if message.startswith(_FIRST_LINE):
+        if message.startswith(FIRST_LINE):
             messages.clear()
         if mark:
             messages.append(message)

@@ -1,4 +1,4 @@
-"""Every file that is read, damaged in every way: the outcome may be unknown, never a crash, and plans can still be made."""
+"""Every file that is read, damaged in every way: the outcome may be unknown, never a crash; plans can be made."""
 
 import random
 import shutil

@@ -1,4 +1,4 @@
-"""Plans as a reader meets them: a table, a script that a shell accepts, JSON; and where they must not be carried out."""
+"""Plans as a reader meets them: a table, a script that a shell accepts, JSON; and where they belong."""
 
 import json
 import subprocess
@@ -65,7 +65,10 @@ def _cannot(host: Host) -> Iterator[Step]:
     raise Unavailable("nobody knows")
 
 
-def _planned(*fixes: Fix, place: Place = Place(True, "")) -> PlanReport:
+HERE = Place(True, "")
+
+
+def _planned(*fixes: Fix, place: Place = HERE) -> PlanReport:
     from gpudoctor.snapshot import SnapshotHost
 
     facts = Facts(SnapshotHost({}), {Weather: Weather(True)})

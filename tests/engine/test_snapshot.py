@@ -133,3 +133,24 @@ def test_redaction_is_consistent_and_keeps_what_the_checks_judge_by() -> None:
         assert secret not in text
     assert text.count("GPU-00000000-0000-0000-0000-000000000001") == 3
     assert "cudatools@nvidia.com" in text
+
+
+def test_logs_and_accounts_lose_what_no_check_looks_at() -> None:
+    answers = {
+        "read /dev/kmsg": "6,1,1,-;usb 1-1: SerialNumber: SECRET1\n4,2,2,-;NVRM: Xid (PCI:0000:04:00): 79\n",
+        "run dmesg": {"exit_code": 0, "stdout": "usb SECRET2\nnvidia: loading\n", "stderr": ""},
+        "read /var/log/syslog last 1048576": "Nov 23 box sshd[1]: SECRET3 logged in\nNov 23 box kernel: NVRM: x\n",
+        "read /etc/passwd": "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000:Anna SECRET4:/home/anna:/bin/sh\n",
+        "read /etc/group": "video:x:44:anna\nanna:x:1000:\n",
+        "run nvidia-smi -q -x": {
+            "exit_code": 0,
+            "stdout": "<gpu><serial>SECRET5</serial><name>A100</name><process_name>/opt/SECRET6</process_name></gpu>",
+            "stderr": "",
+        },
+        "read /boot/grub/grub.cfg": "password_pbkdf2 x grub.pbkdf2.sha512.10000.SECRET7.00\n",
+    }
+    text = json.dumps(redacted(answers))  # type: ignore[arg-type]
+    assert "SECRET" not in text
+    assert "anna" not in text.lower()
+    for kept in ("Xid (PCI:0000:04:00): 79", "nvidia: loading", "kernel: NVRM: x", "root:x:0:0", "video:x:44", "A100"):
+        assert kept in text
