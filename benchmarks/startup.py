@@ -62,8 +62,8 @@ def main() -> None:
     for name, walls in times.items():
         median = statistics.median(walls)
         goal = GOALS_MS.get(name, "")
-        row = f"{name:36}{median:10.0f}{median / bare:8.1f}{min(walls):7.0f}{max(walls):7.0f}{peaks[name]:6.0f}{goal:>6}"
-        print(row)
+        row = f"{name:36}{median:10.0f}{median / bare:8.1f}{min(walls):7.0f}{max(walls):7.0f}"
+        print(f"{row}{peaks[name]:6.0f}{goal:>6}")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def _relevant(key: str, value: Json) -> Json:
         match value:
             case str():
                 return _log_lines(value)
-            case {"stdout": str(text), **rest}:
-                return {**rest, "stdout": _log_lines(text)}
+            case {"exit_code": code, "stdout": str(text), "stderr": error}:
+                return {"exit_code": code, "stdout": _log_lines(text), "stderr": error}
     if isinstance(value, str) and key in ("read /etc/passwd", "read /etc/group"):
         return "".join(f"{_account(line)}\n" for line in value.splitlines())
     return value

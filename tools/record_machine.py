@@ -34,6 +34,8 @@ def trimmed(key: str, answer: Json) -> Json:
     if key.startswith("read /var/lib/dpkg/status"):
         stanzas = [stanza for stanza in answer.split("\n\n") if _PACKAGES.search(stanza) or _BROKEN.search(stanza)]
         return "\n\n".join(_lines(stanza, _STANZA_FIELDS) for stanza in stanzas) + "\n"
+    if key.endswith("os-release"):
+        return _lines(answer, ("ID", "VERSION_ID", "PRETTY_NAME")) + "\n"
     if key.endswith("make.log"):
         return "\n".join(line for line in answer.splitlines() if re.search("error", line, re.IGNORECASE)) + "\n"
     if ".d/" in key and ".conf" in key:

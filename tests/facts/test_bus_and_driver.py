@@ -79,7 +79,7 @@ def test_no_bus_means_no_gpu_and_a_disk_cannot_tell(tmp_path: Path) -> None:
         Facts(RootHost(str(tmp_path))).get(PciGpus)
 
 
-OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (dvs-builder@U22)\nGCC version: 13\n"
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build\nGCC version: 13\n"
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.261.03  Mon Jun 23 16:07:21 UTC 2025\n"
 
 
