@@ -5,12 +5,11 @@
 """
 
 import sys
-from typing import NoReturn
 
 COULD_NOT_TELL = 3  # exit code: also bad usage, which must not look like a sick machine
 
 
-def main() -> NoReturn:
+def main() -> None:
     """The console script: runs the command line of this process and ends it."""
     sys.exit(run(sys.argv[1:]))
 
@@ -67,6 +66,9 @@ def _run(arguments: list[str]) -> int:
 
         options = quick_check_options(arguments[1:])
         if options is not None:
+            import gc
+
+            gc.disable()  # this process is over before collecting would pay
             from gpudoctor.cli.check import check
 
             return check(options)
