@@ -80,11 +80,14 @@ def _finding(ranked: Ranked, colour: bool) -> Iterator[str]:
 def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
     """A line per domain; what could not be told, and why, is never folded away."""
     domains: dict[str, list[Outcome]] = {}
-    idle: dict[str, int] = {}
+    idle: dict[tuple[str, str], int] = {}
     for outcome in outcomes:
         if outcome.status is Status.UNKNOWN and outcome.not_running:
-            said = outcome.reason.partition(": ")[2] or outcome.reason
-            idle[said] = idle.get(said, 0) + 1
+            why = ("not asked", outcome.reason.partition(": ")[2] or outcome.reason)
+            idle[why] = idle.get(why, 0) + 1
+        elif outcome.status is Status.SKIPPED:
+            why = ("skipped", outcome.reason)
+            idle[why] = idle.get(why, 0) + 1
         elif outcome.status is not Status.FOUND:
             domains.setdefault(outcome.check.id.partition(".")[0], []).append(outcome)
     for domain, members in sorted(domains.items()):
@@ -93,8 +96,9 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
         mark = "unknown" if counts[Status.UNKNOWN] or counts[Status.CRASHED] else "ok" if counts[Status.OK] else ""
         yield f"{_styled(domain.ljust(10), _STYLES[mark] if colour and mark else '')} {said}"
         yield from _reasons(members)
-    for reason, count in idle.items():
-        yield from _wrapped(f"not asked  {count} checks: {reason}", "", _DIM if colour else "", hanging=" " * 11)
+    for (word, reason), count in idle.items():
+        checks = f"{count} check{'s' if count > 1 else ''}"
+        yield from _wrapped(f"{word.ljust(10)} {checks}: {reason}", "", _DIM if colour else "", hanging=" " * 11)
 
 
 def _reasons(members: Sequence[Outcome]) -> Iterator[str]:

@@ -213,3 +213,32 @@ def test_check_imports_nothing_heavy(root: Path) -> None:
         heavy = {"numpy", "torch", "tensorflow", "jax", "cupy", "pynvml", "typer", "rich", "packaging", "distro"}
         heavy |= {"click", "pydantic", "importlib.metadata", "dataclasses", "inspect", "gpudoctor.bench"}
         assert not modules & heavy, arguments
+
+
+def _has_gpu() -> bool:
+    vendors = Path("/sys/bus/pci/devices").glob("*/vendor")
+    return os.path.exists("/dev/dxg") or any(path.read_text().strip() == "0x10de" for path in vendors)
+
+
+@pytest.mark.skipif(_has_gpu(), reason="this machine has an NVIDIA device")
+def test_this_machine_without_a_gpu() -> None:
+    done = gpudoctor("check", "--format", "json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert report["findings"][0]["id"] == "pci.no-gpu"
+    assert [finding["id"] for finding in report["findings"] if finding["severity"] == "error"] == ["pci.no-gpu"]
+    assert gpudoctor("check", "--expect-gpus", "0").returncode == 0
+    assert gpudoctor("bench").returncode == 3
+
+
+def test_a_snapshot_of_this_machine_gives_the_same_outcomes(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    done = gpudoctor("snapshot", "--output", str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    live = json.loads(gpudoctor("check", "--format", "json").stdout)
+    replayed = json.loads(gpudoctor("check", "--snapshot", str(path), "--format", "json").stdout)
+    assert replayed["findings"] == live["findings"]
+    assert replayed["exit_code"] == live["exit_code"]
+    statuses = [{o["check"]: o["status"] for o in report["outcomes"]} for report in (live, replayed)]
+    assert statuses[0] == statuses[1]

@@ -86,3 +86,8 @@ def test_every_package_is_installed() -> None:
             name.removeprefix("gpudoctor.").replace(".", "/") for name in pyproject["tool"]["setuptools"]["packages"]
         }
         assert on_disk | {"checks", "fixes"} == listed - {"gpudoctor"}
+
+
+def test_every_check_has_a_call_test() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in (Path(__file__).parents[1] / "checks").glob("*.py"))
+    assert [id for id in registry.checks if f'"{id}"' not in tests] == []
