@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from gpudoctor import Evidence, Unavailable
-from gpudoctor.facts.answers import Nvml, NvmlGpu
+from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
+from gpudoctor.facts.driver_version import version_key
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver
@@ -46,6 +47,13 @@ def silent_gpus(gpus: PciGpus, nvml: Nvml | Unavailable) -> tuple[PciGpu, ...]:
     # Where the answer is known to be cut short, a GPU that is not listed may well be fine.
     silent = (gpu for gpu in own_gpus(gpus) if gpu.address not in answering)
     return tuple(gpu for gpu in silent if nvml.complete or gpu.address in answers)
+
+
+def gpu_works(nvml: Nvml | Unavailable, cuda: Cuda | Unavailable) -> bool:
+    """Seen, not inferred: both libraries started, and every GPU answered."""
+    if isinstance(nvml, Unavailable) or isinstance(cuda, Unavailable) or nvml.return_code or cuda.return_code != 0:
+        return False
+    return bool(nvml.gpus) and all(gpu.return_code == 0 for gpu in nvml.gpus)
 
 
 class Driver(NamedTuple):
@@ -131,12 +139,9 @@ def need_of(gpus: Iterable[PciGpu]) -> Need | None:
 
 def is_older(version: str, than: str) -> bool:
     """Is this driver release older than that one?"""
-    from packaging.version import InvalidVersion, Version  # here for start-up: few machines have versions to compare
-
-    try:
-        return Version(version) < Version(than)
-    except InvalidVersion:
-        raise Unavailable(f"driver versions {version!r} and {than!r} cannot be compared") from None
+    if not all(part.isdecimal() for part in [*version.split("."), *than.split(".")]):
+        raise Unavailable(f"driver versions {version!r} and {than!r} cannot be compared")
+    return version_key(version) < version_key(than)
 
 
 def no_common_driver(gpu: PciGpu, gpus: PciGpus) -> str:

@@ -12,6 +12,8 @@ from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Kernel
 from gpudoctor.facts.versions import DriverVersions
 
+from ._boot import lacks_initramfs
+
 # Of the distributions whose kernel packages are not named after the release.
 KERNEL_PACKAGES = ("kernel-core", "kernel", "kernel-default", "linux", "linux-lts", "linux-zen", "linux-hardened")
 
@@ -20,7 +22,7 @@ class KernelWithoutModule(NamedTuple):
     """A kernel for which no NVIDIA module lies on the disk, and how bad that is."""
 
     release: str
-    installed: InstalledKernel | None  # None: its files were removed while it runs
+    installed: InstalledKernel | None  # None: an upgrade removed its files while it runs
     next_boot: bool  # not the running one, but the one that boots next
     severity: Severity
     words: str  # "the running kernel 6.1.0-56-amd64"
@@ -68,12 +70,16 @@ def kernels_without_module(
         else:
             words, consequence = f"the running kernel {release}", "the GPU cannot be used"
             load = ", then `modprobe nvidia`; no reboot is needed" if not versions.loaded else ", then reboot"
-        event = arrival(release, history)
+        # What took the running kernel's files away is the run that brought its successor.
+        event = arrival(release if installed else kernels.next_boot, history)
         evidence = [_no_module(release, files)]
         evidence += [Evidence(kernels.next_boot_source, f"boots next: {release}")] if next_boot else []
         evidence += [event_evidence(event)] if event else []
-        consequence += _arrived(event)
+        if installed:
+            consequence += _arrived(event)
         fallback = _fallback(kernels, files, versions, release)
+        if lacks_initramfs(release, kernels):
+            fallback += f" Kernel {release} has no initramfs either: the machine will probably not start with it."
         found.append(
             KernelWithoutModule(
                 *(release, installed, next_boot, severity, words, consequence, tuple(evidence), fallback, load)

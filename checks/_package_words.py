@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from gpudoctor import Evidence
+from gpudoctor import Evidence, Unavailable
 from gpudoctor.facts.history import PackageEvent
+from gpudoctor.facts.kernel_headers import flavour_to_follow, header_packages
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.system import OperatingSystem
 
@@ -46,6 +47,37 @@ def install(manager: str, names: Sequence[str]) -> str:
             return f"`pacman -Syu {words}`"
         case _:
             return f"install {words}"
+
+
+def install_headers(release: str, system: OperatingSystem, packages: Packages | Unavailable) -> str:
+    """The sentence that tells how to get a kernel's headers."""
+    found = header_packages(system.family, system, release, packages)
+    exact, follow = " ".join(found.exact), next(iter(found.follow), "")
+    match system.family:
+        case "debian":
+            follow = follow or f"linux-headers-{flavour_to_follow(release, packages)}"
+            return (
+                f"Install {exact} (`apt install {exact}`), and {follow} so that every later kernel brings its headers; "
+                f"if that version is gone from the archive, take the newest kernel together with its headers."
+            )
+        case "fedora":
+            return (
+                f"Install {exact} (`dnf install {exact}`), and {follow} so that every later kernel brings it; "
+                f"if that version is gone from the repository, take the newest kernel together with its kernel-devel."
+            )
+        case "suse":
+            version = found.version or release.rpartition("-")[0]
+            return (
+                f"Install {follow} of this kernel (`zypper install '{follow}={version}'`); if that version is gone "
+                f"from the repository, take the newest kernel together with its {follow}."
+            )
+        case "arch":
+            return (
+                f"Install {exact} together with the newest kernel (`pacman -Syu {exact}`), never {exact} alone: "
+                f"it fits only the newest kernel."
+            )
+        case _:
+            return f"Install the headers (the development package) of kernel {release} from your distribution."
 
 
 def align(manager: str, names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
@@ -103,6 +104,7 @@ def library_missing(
     confinement: Confinement,
     loaded: LoadedDriver,
     libraries: DriverLibraries,
+    nodes: DeviceNodes,
     system: OperatingSystem,
     nvml: Nvml | Unavailable,
     cuda: Cuda | Unavailable,
@@ -127,6 +129,8 @@ def library_missing(
         raise NotApplicable("WSL: the driver's libraries are those of Windows")
     if not loaded.loaded:
         return
+    if confinement.container and not nodes.nodes:
+        return  # it was started without a GPU, and so without libraries: devices.nodes-missing tells it
     # A program that found the library elsewhere, as on NixOS, proves that it is there.
     found = {
         "libcuda.so.1": isinstance(cuda, Cuda) and cuda.library_path != "",

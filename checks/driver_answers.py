@@ -183,7 +183,7 @@ def gpu_missing_in_nvml(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Co
         sick += _sick(answer, address, label, confinement)
     yield from sick
     # A container, like a job of a batch system, is given some of the GPUs on purpose.
-    if confinement.container:
+    if confinement.container or not nvml.complete:
         return
     if isinstance(gpus, Unavailable):
         if not sick:
@@ -198,7 +198,7 @@ def gpu_missing_in_nvml(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Co
                     Evidence(f"/sys/bus/pci/devices/{gpu.address}", _held(gpu)),
                     Evidence("NVML", f"{len(nvml.gpus)} listed: {', '.join(sorted(answers)) or 'none'}"),
                 ),
-                f"{SEE_LOG} (look for {gpu.address}). A batch job is given only some of the GPUs; there it is fine.",
+                f"{SEE_LOG} (look for {gpu.address}).",
             )
 
 

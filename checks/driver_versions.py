@@ -14,6 +14,7 @@ from gpudoctor.facts.system import Boot, Confinement, Kernel
 from gpudoctor.facts.versions import DriverVersions
 
 from ._kernels import event_evidence
+from ._package_words import on_the
 from ._return_codes import VERSION_MISMATCH
 from ._versions import Verdict, verdict_on
 
@@ -25,6 +26,7 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
     after=[
         "kernel.module-stale",
         "packages.runfile-and-packages",
+        "packages.half-configured",
         "packages.partial-upgrade",
         "packages.two-branches",
     ],
@@ -94,6 +96,8 @@ def library_mismatch(
         evidence.append(Evidence(versions.user_space_path, versions.user_space))
     if versions.on_disk and not contained:
         evidence.append(Evidence(versions.on_disk_path, versions.on_disk))
+    if versions.next_boot and not contained:
+        evidence.append(Evidence("module of the kernel that boots next", versions.next_boot))
     if isinstance(nvml, Nvml) and nvml.return_code:
         library = f", from {nvml.library_path}" if nvml.library_path else ""
         evidence.append(Evidence("NVML", f"{nvml.return_code} {nvml.return_name}{library}"))
@@ -117,11 +121,17 @@ def _differ(versions: DriverVersions, verdict: Verdict, event: PackageEvent | No
             "First make the module on the disk the one that fits the libraries (kernel.module-stale), then reboot.",
         )
     run = {"downgrade": "a downgrade", "reinstall": "a reinstallation"}.get(event.action if event else "", "an upgrade")
-    when = f" on {' '.join(event.when.split())}" if event else ""
+    when = f" {on_the(event)}" if event else ""
+    remedy = _REBOOT
+    if versions.on_disk not in ("", versions.user_space) or not versions.on_disk_path:
+        remedy = (
+            f"Reboot: the kernel that boots next has the module {versions.next_boot}. It cannot be loaded without a "
+            f"restart, for the running kernel has none of that version."
+        )
     return _Told(
         f"{summary}: {run}{when} has replaced the files, the old module is still loaded.",
         versions.user_space_path,
-        _REBOOT,
+        remedy,
     )
 
 

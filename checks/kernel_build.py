@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.dkms import Dkms, DkmsBuild
-from gpudoctor.facts.system import Confinement, Kernel
+from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 
 from ._kernels import KernelsWithoutModule, KernelWithoutModule, failed_builds
 from ._scope import own_driver
@@ -87,6 +87,7 @@ def compiler_mismatch(
     without: KernelsWithoutModule,
     dkms: Dkms,
     compilers: HostCompilers | Unavailable,
+    system: OperatingSystem | Unavailable,
 ) -> Iterator[Finding]:
     """The NVIDIA module cannot be built: the compiler is not the one that built the kernel.
 
@@ -115,7 +116,7 @@ def compiler_mismatch(
                 f"one that built this kernel: {bare.consequence}.",
                 bare.release,
                 (_log_evidence(build, line), *_compilers(bare, kernel, compilers), *bare.evidence),
-                _use_compiler(bare, kernel),
+                _use_compiler(bare, kernel, system),
                 bare.severity,
             )
     for bare in without.kernels:
@@ -128,7 +129,7 @@ def compiler_mismatch(
                 f"kernel is not installed; {bare.consequence}.",
                 bare.release,
                 (*_compilers(bare, kernel, compilers), *bare.evidence),
-                _use_compiler(bare, kernel),
+                _use_compiler(bare, kernel, system),
                 bare.severity,
             )
 
@@ -150,9 +151,11 @@ def _compilers(bare: KernelWithoutModule, kernel: Kernel, compilers: HostCompile
         yield Evidence("/usr/bin", ", ".join(f"gcc-{major}" for major in compilers.versions) + default)
 
 
-def _use_compiler(bare: KernelWithoutModule, kernel: Kernel) -> str:
+def _use_compiler(bare: KernelWithoutModule, kernel: Kernel, system: OperatingSystem | Unavailable) -> str:
     known = bare.release == kernel.release and kernel.compiler
     name = f"{known.name}-{known.major}" if known else "the gcc version that this kernel was built with"
+    if known and isinstance(system, OperatingSystem) and system.family == "debian":
+        name += f" (`apt install {name}`)"
     return (
         f"Install {name}, or switch plain gcc back to it if `update-alternatives --display gcc` shows another one; "
         f"then run `dkms autoinstall -k {bare.release}`{bare.load}.{bare.fallback}"

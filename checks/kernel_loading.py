@@ -7,10 +7,11 @@ from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.modprobe import ModprobeConfig, ModprobeLine
 from gpudoctor.facts.pci import PciGpu, PciGpus
-from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
+from gpudoctor.facts.system import Boot, Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions, DriverWanted
 
 from ._boot import refresh_initramfs
+from ._gpus import GIVEN_AWAY, own_gpus
 from ._known import known
 from ._scope import own_driver
 
@@ -35,6 +36,7 @@ def nouveau_bound(
     config: ModprobeConfig | Unavailable,
     kernels: InstalledKernels | Unavailable,
     system: OperatingSystem,
+    boot: Boot | Unavailable,
 ) -> Iterator[Finding]:
     """The free driver nouveau (or nova) holds the GPU, so the NVIDIA driver cannot.
 
@@ -65,7 +67,16 @@ def nouveau_bound(
         evidence += [_line(line) for line in lines]
         if lines:
             evidence += [Evidence("initramfs", installed.initramfs)] if installed and installed.initramfs else []
-            remedy = f"{gpu.driver} is forbidden, and the initramfs still loads it: refresh it{refresh}, and reboot."
+            remedy = (
+                f"{gpu.driver} is forbidden: it was loaded before that, or the initramfs still loads it. Refresh that"
+                f"{refresh}, and reboot."
+            )
+            written = installed.initramfs_modified if installed else None
+            if isinstance(boot, Boot) and written and written > boot.time:
+                evidence.append(Evidence("initramfs", "written anew since this machine was started"))
+                remedy = (
+                    f"Reboot: {gpu.driver} was forbidden after it had been loaded, and the next start keeps it out."
+                )
         elif isinstance(config, ModprobeConfig):
             evidence.append(Evidence("modprobe.d", f"nothing forbids {gpu.driver}"))
             remedy = (
@@ -92,7 +103,11 @@ def nouveau_bound(
     ],
 )
 def other_driver_bound(
-    confinement: Confinement, kernel: Kernel, gpus: PciGpus, config: ModprobeConfig | Unavailable
+    confinement: Confinement,
+    kernel: Kernel,
+    gpus: PciGpus,
+    wanted: DriverWanted | Unavailable,
+    config: ModprobeConfig | Unavailable,
 ) -> Iterator[Finding]:
     """Another driver than NVIDIA's holds the GPU, mostly to hand it to a virtual machine.
 
@@ -113,6 +128,8 @@ def other_driver_bound(
     settings = [Evidence("/proc/cmdline", word) for word in kernel.command_line if word.startswith(given_away)]
     if isinstance(config, ModprobeConfig):
         settings += [_line(line) for line in config.lines if line.module in ("vfio_pci", "pci_stub")]
+    # A host of virtual machines: it keeps another GPU for itself, or was never meant to use one.
+    spare = bool(own_gpus(gpus)) or (isinstance(wanted, DriverWanted) and not wanted.reasons)
     for gpu in gpus.gpus:
         if gpu.driver in ("", "nvidia", *RIVALS):
             continue
@@ -124,6 +141,7 @@ def other_driver_bound(
             (_bound(gpu), *own),
             f"Nothing, if it is meant for a virtual machine. Otherwise remove the setting{where} that gives it to "
             f"{gpu.driver}, and reboot.",
+            Severity.INFO if spare and gpu.driver in GIVEN_AWAY else None,
         )
 
 

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_packages import Part, driver_packages
 from gpudoctor.facts.kernels import InstalledKernels
 from gpudoctor.facts.packages import Packages
+from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions, DriverWanted
 
-from ._headers import install_headers
 from ._kernels import KernelsWithoutModule, KernelWithoutModule, ModuleSource, module_source
+from ._package_words import install, install_headers, manager_of, reinstall
 from ._scope import own_driver
 
 
@@ -105,6 +107,8 @@ def module_missing(
     kernels: InstalledKernels,
     dkms: Dkms,
     packages: Packages | Unavailable,
+    runfile: RunfileTraces | Unavailable,
+    system: OperatingSystem,
 ) -> Iterator[Finding]:
     """There is no NVIDIA module for this kernel.
 
@@ -129,16 +133,24 @@ def module_missing(
     for bare in without.kernels:
         if not bare.next_boot:
             source = module_source(dkms, packages, versions)
-            yield Finding(
+            summary = (
                 f"There is no NVIDIA module for {bare.words}, though a driver is wanted here ({wanted.reasons[0]}): "
-                f"{bare.consequence}.",
+                f"{bare.consequence}."
+            )
+            if bare.installed is None and kernels.kernels:
+                summary = (
+                    f"An upgrade has removed the files of the running kernel {bare.release}, the NVIDIA module among "
+                    f"them: {bare.consequence} until a reboot."
+                )
+            yield Finding(
+                summary,
                 bare.release,
                 (
                     *bare.evidence,
                     Evidence("driver wanted", ", ".join(wanted.reasons)),
                     *((source.evidence,) if source else ()),
                 ),
-                _remedy(bare, source, kernels, versions, dkms),
+                _remedy(bare, source, kernels, versions, dkms, packages, runfile, system),
             )
 
 
@@ -163,6 +175,8 @@ def next_boot_module_missing(
     kernels: InstalledKernels,
     dkms: Dkms,
     packages: Packages | Unavailable,
+    runfile: RunfileTraces | Unavailable,
+    system: OperatingSystem,
 ) -> Iterator[Finding]:
     """The kernel that boots next has no NVIDIA module.
 
@@ -192,7 +206,7 @@ def next_boot_module_missing(
                 f"Kernel {bare.release} boots next, and there is no NVIDIA module for it: {bare.consequence}.",
                 bare.release,
                 (*bare.evidence, *((source.evidence,) if source else ())),
-                _remedy(bare, source, kernels, versions, dkms),
+                _remedy(bare, source, kernels, versions, dkms, packages, runfile, system),
             )
 
 
@@ -202,11 +216,34 @@ def _remedy(
     kernels: InstalledKernels,
     versions: DriverVersions,
     dkms: Dkms,
+    packages: Packages | Unavailable,
+    runfile: RunfileTraces | Unavailable,
+    system: OperatingSystem,
 ) -> str:
     """The least that gives this kernel a module."""
     if bare.installed is None and kernels.kernels:
         others = ", ".join(kernel.release for kernel in kernels.kernels)
-        return f"The files of the running kernel were removed by an upgrade: reboot into an installed one ({others})."
+        return f"Reboot into an installed kernel ({others}); for the running one nothing can be built any more."
+    carriers = _carriers(packages, bare.release)
+    if source is None and carriers:
+        manager = manager_of(packages, system) if isinstance(packages, Packages) else ""
+        how = f"{reinstall(manager, carriers)}{bare.load}"
+        if manager == "pacman":
+            how = "`pacman -Syu`, then reboot"  # Arch is upgraded as a whole, and has the newest kernel afterwards
+        elif manager == "dnf":
+            how = f"{install(manager, carriers)}{bare.load}"  # one package for all kernels: only a newer one helps
+        return (
+            f"Renew the package that brings the module ({', '.join(carriers)}): {how}. If that brings none for the "
+            f"kernel, its maker has not released one yet.{bare.fallback}"
+        )
+    if source is None and isinstance(runfile, RunfileTraces) and runfile.paths:
+        version = runfile.version or versions.user_space
+        headers = "" if bare.installed and bare.installed.headers else install_headers(bare.release, system, packages)
+        return (
+            f"{headers} Run NVIDIA's installer{f' {version}' if version else ''} again, as a .run file knows nothing "
+            f"of later kernels: `sh NVIDIA-Linux-x86_64-{version or 'VERSION'}.run --kernel-name={bare.release} --dkms`"
+            f" (with --dkms the next kernels get their module by themselves){bare.load}.{bare.fallback}"
+        ).lstrip()
     if source is None:
         version = versions.user_space or versions.packaged
         return (
@@ -219,3 +256,12 @@ def _remedy(
             command = f"dkms install --force {one.module}/{one.version} -k {bare.release}"
             return f"DKMS built the module, and its file is gone since: run `{command}`{bare.load}."
     return f"Build it from {source.name}: `{source.build_command(bare.release)}`{bare.load}.{bare.fallback}"
+
+
+def _carriers(packages: Packages | Unavailable, release: str) -> list[str]:
+    """Packages that bring a ready-made module: named after this kernel, or after none (Arch, SUSE, NVIDIA for RHEL)."""
+    members = driver_packages(packages) if isinstance(packages, Packages) else ()
+    own = [member.name for member in members if member.part is Part.READY_MODULE and member.name.endswith(release)]
+    if own or isinstance(packages, Unavailable) or packages.manager == "dpkg":
+        return own
+    return [member.name for member in members if member.part is Part.MODULE and "dkms" not in member.name]

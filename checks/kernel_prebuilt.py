@@ -1,42 +1,18 @@
 """Ubuntu's ready-made NVIDIA modules: is there one for each kernel that matters?"""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_packages import READY_MODULES, ubuntu_modules
+from gpudoctor.facts.kernel_headers import flavour_to_follow
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Confinement
 from gpudoctor.facts.versions import DriverVersions
 
-from ._headers import flavour_to_follow
 from ._kernels import KernelsWithoutModule
 from ._known import known
 from ._scope import own_driver
-
-
-class UbuntuModules(NamedTuple):
-    """An Ubuntu package of ready-made modules: linux-modules-nvidia-BRANCH[-server][-open]-KERNEL or -FLAVOUR."""
-
-    name: str
-    series: str  # "580-server-open"
-    kernel: str  # release, "" for the package that follows a flavour
-    flavour: str  # "generic-hwe-24.04", "" for the one of a kernel
-
-
-def ubuntu_modules(packages: Packages) -> Iterator[UbuntuModules]:
-    """Those that are installed."""
-    prefix = "linux-modules-nvidia-"
-    for package in packages.installed():
-        words = package.name.removeprefix(prefix).split("-")
-        if not package.name.startswith(prefix) or not words[0].isdigit():
-            continue
-        split = 1
-        while split < len(words) and words[split] in ("server", "open"):
-            split += 1
-        series, rest = "-".join(words[:split]), "-".join(words[split:])
-        own = rest[:1].isdigit()
-        yield UbuntuModules(package.name, series, rest if own else "", "" if own else rest)
 
 
 @check(
@@ -81,8 +57,8 @@ def prebuilt_module_missing(
     for bare in without.kernels:
         if any(package.kernel == bare.release for package in installed):
             continue  # the package is there and its module is not: kernel.module-missing tells that
-        exact = f"linux-modules-nvidia-{series}-{bare.release}"
-        follow = f"linux-modules-nvidia-{series}-{flavour_to_follow(bare.release, packages)}"
+        exact = f"{READY_MODULES}{series}-{bare.release}"
+        follow = f"{READY_MODULES}{series}-{flavour_to_follow(bare.release, packages)}"
         state = "is" if packages.get(follow) else "is not"
         yield Finding(
             f"Ubuntu's ready-made NVIDIA modules are installed for {elsewhere or 'no kernel'}, not for {bare.words}: "

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor.facts.driver_packages import READY_MODULES
+from gpudoctor.facts.kernel_headers import flavour_of
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import ModuleFile, ModuleFiles
 from gpudoctor.facts.pci import PciGpus
@@ -10,7 +12,6 @@ from gpudoctor.facts.secure_boot import SecureBoot
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
-from ._headers import flavour_of
 from ._known import known
 from ._scope import own_driver
 
@@ -168,6 +169,10 @@ def _remedy(kernel: Kernel, module: ModuleFile, secure: SecureBoot, system: Oper
     enrol += f"`mokutil --import{f' {key}' if key else ''}`, reboot, and confirm it on the blue screen at the console"
     if system.id == "ubuntu" and _local(module):
         series = module.version.partition(".")[0] + ("-open" if module.flavour == "open" else "")
-        package = f"linux-modules-nvidia-{series}-{flavour_of(kernel.release)}"
-        enrol = f"Take the modules that Canonical has signed ({package}) in place of the one built here. Or: {enrol}"
+        package = f"{READY_MODULES}{series}-{flavour_of(kernel.release) or kernel.release}"
+        built = f"nvidia-dkms-{series}"
+        enrol = (
+            f"Take the module that Canonical has signed in place of the one built here: `apt install {package}`, then "
+            f"`apt remove {built}` (look first with `-s`: the rest of the driver must stay). Or: {enrol}"
+        )
     return f"{enrol}. Secure Boot can stay on."

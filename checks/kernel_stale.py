@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_version import version_key
 from gpudoctor.facts.history import PackageHistory
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFile, ModuleFiles
+from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Boot, Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
 from ._boot import refresh_initramfs
+from ._kernels import ModuleSource, module_source
 from ._scope import own_driver
 from ._versions import Verdict, verdict_on
 
@@ -44,6 +47,7 @@ def module_stale(
     history: PackageHistory | Unavailable,
     kernels: InstalledKernels | Unavailable,
     dkms: Dkms | Unavailable,
+    packages: Packages | Unavailable,
     system: OperatingSystem,
     nvml: Nvml | Unavailable,
     cuda: Cuda | Unavailable,
@@ -71,7 +75,8 @@ def module_stale(
     works = isinstance(nvml, Nvml) and nvml.return_code == 0 and isinstance(cuda, Cuda) and cuda.return_code == 0
     verdict = verdict_on(kernel, versions, files, boot, history)
     others = tuple(file for file in files.of(kernel.release) if file.version != versions.user_space)
-    facts = _evidence(kernel, versions, others)
+    facts, ready = _evidence(kernel, versions, others), _ready_module(kernel, packages)
+    source = module_source(dkms if isinstance(dkms, Dkms) else Dkms(False, ()), packages, versions)
     if verdict is Verdict.FINE and kernel.running and versions.on_disk not in ("", versions.user_space):
         if versions.loaded not in [file.version for file in files.of(kernel.release)]:
             yield Finding(
@@ -79,7 +84,7 @@ def module_stale(
                 f"{kernel.release} is {versions.on_disk}: they work until the next reboot.",
                 kernel.release,
                 facts,
-                _rebuild(kernel, versions, others, dkms, "before the next reboot"),
+                _rebuild(kernel, versions, others, dkms, source, ready, "before the next reboot"),
                 Severity.WARNING,
             )
     elif works:
@@ -90,16 +95,19 @@ def module_stale(
             f"module for kernel {kernel.release} on the disk: a reboot alone will not help.",
             kernel.release,
             facts,
-            _rebuild(kernel, versions, others, dkms, "then reboot"),
+            _rebuild(kernel, versions, others, dkms, source, ready, "then reboot"),
         )
     elif verdict is Verdict.STALE_MODULE and versions.on_disk != versions.user_space:
-        loaded = f", {versions.loaded} is loaded: a reboot alone will not help." if versions.loaded else ""
+        akmods = source is not None and source.tool == "akmods" and source.version == versions.user_space
+        # akmods builds at boot what it has not built before.
+        hope = "the new one is not built yet." if akmods else "a reboot alone will not help."
+        loaded = f", {versions.loaded} is loaded: {hope}" if versions.loaded else ""
         yield Finding(
             f"The NVIDIA module on disk for kernel {kernel.release} is {versions.on_disk}, user space is "
             f"{versions.user_space}{loaded or ': the GPU will not work when this system boots.'}",
             kernel.release,
             facts,
-            _rebuild(kernel, versions, others, dkms, "then reboot"),
+            _rebuild(kernel, versions, others, dkms, source, ready, "then reboot"),
         )
     elif verdict is Verdict.STALE_MODULE:
         yield Finding(
@@ -126,9 +134,21 @@ def _rebuild(
     versions: DriverVersions,
     others: tuple[ModuleFile, ...],
     dkms: Dkms | Unavailable,
+    source: ModuleSource | None,
+    ready: str,
     when: str,
 ) -> str:
     """How module and user space come together again, least first; `when` the reboot comes in."""
+    if source and source.tool == "akmods" and source.version == versions.user_space:
+        return (
+            f"{source.name} is of the libraries' version and has not built its module yet: "
+            f"`{source.build_command(kernel.release)}` (it takes minutes), {when}."
+        )
+    if ready:
+        return (
+            f"Upgrade the package of the ready-made module, which was left behind: `apt install {ready}`, {when}. If "
+            f"the archive has no newer one for this kernel, `apt full-upgrade` brings the kernel that has it."
+        )
     sources = dkms.sources if isinstance(dkms, Dkms) else ()
     fitting = next((source for source in sources if source.version == versions.user_space), None)
     if versions.packaged and versions.packaged != versions.user_space and versions.packaged == versions.on_disk:
@@ -143,12 +163,19 @@ def _rebuild(
             f"Rebuild the module: {remove}`dkms install --force {fitting.module}/{fitting.version} "
             f"-k {kernel.release}`, `depmod -a {kernel.release}`, {when}."
         )
-    if _number(versions.on_disk) > _number(versions.user_space):
+    if version_key(versions.on_disk) > version_key(versions.user_space):
         return f"User space is behind the module: finish its upgrade to {versions.on_disk} by package, {when}."
     return (
         f"Rebuild or install the kernel module in version {versions.user_space} for {kernel.release} with the package "
         f"manager that brought user space (an upgrade that was held back or not finished), {when}."
     )
+
+
+def _ready_module(kernel: Kernel, packages: Packages | Unavailable) -> str:
+    """The package of Ubuntu's ready-made module for this kernel, "" if there is none."""
+    found = packages.installed() if isinstance(packages, Packages) else ()
+    names = (package.name for package in found if package.name.startswith("linux-modules-nvidia-"))
+    return next((name for name in names if name.endswith(f"-{kernel.release}")), "")
 
 
 def _remove_old_copy(
@@ -173,7 +200,3 @@ def _initramfs(kernel: Kernel, kernels: InstalledKernels | Unavailable) -> tuple
 
     written = strftime("%Y-%m-%d %H:%M:%S UTC", gmtime(installed.initramfs_modified))
     return (Evidence(installed.initramfs, f"written {written}"),)
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())

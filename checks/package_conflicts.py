@@ -7,11 +7,11 @@ from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.history import PackageHistory
 from gpudoctor.facts.package_log import LogLine, PackageManagerLog
-from gpudoctor.facts.package_names import is_of_interest
+from gpudoctor.facts.package_names import concerns_gpu, is_of_interest
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.system import Confinement
 
-from ._packages import concerns_gpu, gpu_works, unfinished
+from ._gpus import gpu_works
 from ._scope import own_driver
 
 
@@ -62,7 +62,7 @@ def overwrite_conflict(
     own_driver(confinement)
     if isinstance(log, Unavailable):
         # Whether a conflict left them so, only the log could tell; with all in order there is none to tell of.
-        if any(concerns_gpu(package.name) for package in unfinished(packages)):
+        if any(concerns_gpu(package.name) for package in packages.unfinished()):
             raise log
         return
     found = [clash for clash in clashes(log) if _is_open(clash, packages, history)]
@@ -74,7 +74,7 @@ def overwrite_conflict(
     harmless = packages.manager != "dpkg" or gpu_works(nvml, cuda)
     yield Finding(
         f"{first.package} {first.version} could not be installed: {first.path} also belongs to {first.owner}"
-        + (f" (so did {len(found) - 1} more)." if len(found) > 1 else "."),
+        + (f" (nor could {len(found) - 1} more)." if len(found) > 1 else "."),
         first.package,
         tuple(Evidence(clash.source, f"{clash.when} {clash.text}".strip()) for clash in found[-5:]),
         f"Only one of the two can stay. See what goes along with the other: `{tool} -s remove {' '.join(owners)}`; if "
@@ -93,7 +93,7 @@ def _is_open(clash: Clash, packages: Packages, history: PackageHistory | Unavail
         return False  # what was in the way is gone
     if _is_installed(packages.get(clash.package), clash.version):
         return False
-    if clash.latest or any(concerns_gpu(package.name) for package in unfinished(packages)):
+    if clash.latest or any(concerns_gpu(package.name) for package in packages.unfinished()):
         return True
     if packages.manager == "dpkg" or isinstance(history, Unavailable):
         return False

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from gpudoctor import Evidence, Finding, NotRunning, Severity, Unavailable, check
-from gpudoctor.facts.history import PackageEvent, PackageHistory
+from gpudoctor.facts.driver_packages import DriverPackage, Part, driver_packages
+from gpudoctor.facts.driver_sets import removed_driver
+from gpudoctor.facts.history import PackageHistory
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
-from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, OperatingSystem
@@ -14,10 +16,7 @@ from gpudoctor.facts.system import Confinement, OperatingSystem
 from ._gpus import own_gpus
 from ._kernels import event_evidence
 from ._package_words import install, manager_of, on_the, some, states_of, trial
-from ._packages import DriverPackage, Part, as_driver_package, driver_packages
 from ._scope import own_driver
-
-_ONE_RUN = 600.0  # seconds: some logs give each package of a run its own time
 
 
 @check(
@@ -62,19 +61,18 @@ def driver_removed(
     in_memory = isinstance(loaded, LoadedDriver) and loaded.loaded
     if in_memory and (isinstance(libraries, Unavailable) or libraries.version):
         return
-    gone, events = _removed(packages, history)
-    if not gone:
+    removed = [one for one in removed_driver(packages, history) if one.member.part is not Part.TOOL]
+    if not removed:
         return
     if packages.damage:
         raise Unavailable(packages.damage)
-    run = [event for event in events if events[-1].time - event.time < _ONE_RUN]
-    # What fell last names the driver that was in use; settings of older branches may lie around for years.
-    last = [event.package for event in run] or [member.name for member in gone]
-    names = _worth_installing([member for member in gone if member.name in last])
-    left = [member.package for member in gone if member.package.conffiles_only]
+    run = sorted((one.event for one in removed if one.event), key=lambda event: event.time)
+    names = _worth_installing([one.member for one in removed])
+    left = [one.member.package for one in removed if one.member.package.conffiles_only]
     manager = manager_of(packages, system)
     yield Finding(
-        f"The driver's packages were removed{' ' + on_the(run[-1]) if run else ''}: {some(names)}. None is left.",
+        f"The driver's packages were removed{' ' + on_the(run[-1]) if run else ''}: "
+        f"{some(one.member.name for one in removed)}. None is left.",
         names[0],
         (
             *(event_evidence(event) for event in run[:3]),
@@ -89,28 +87,6 @@ def driver_removed(
         # Of a disk nobody knows whether its machine still has the GPU.
         None if isinstance(gpus, PciGpus) else Severity.WARNING,
     )
-
-
-def _removed(
-    packages: Packages, history: PackageHistory | Unavailable
-) -> tuple[list[DriverPackage], list[PackageEvent]]:
-    """Parts of a driver that were installed once, and the events that removed them and stand to this day."""
-    events: list[PackageEvent] = []
-    for event in history.events if isinstance(history, PackageHistory) else ():
-        events = [other for other in events if other.package != event.package]
-        if event.action in ("remove", "purge"):
-            events.append(event)
-    left = [package for package in packages.packages if package.state == "removed"]
-    known = {package.name for package in left}
-    left += [
-        Package(event.package, event.old or event.new, "", "removed", False, "")
-        for event in events
-        if event.package not in known
-    ]
-    found = [as_driver_package(package, packages.manager) for package in left]
-    gone = [member for member in found if member and member.part is not Part.TOOL]
-    names = {member.name for member in gone}
-    return gone, [event for event in events if event.package in names]
 
 
 def _worth_installing(gone: Sequence[DriverPackage]) -> list[str]:

@@ -1,20 +1,20 @@
 """Two of what there must be one of: two installations, two branches, two origins, two modules."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.driver_packages import READY_MODULES, DriverPackage, Part, driver_packages
+from gpudoctor.facts.driver_sets import BRINGS_FILES, branch_sets, makers, set_to_keep
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
+from ._gpus import gpu_works
 from ._package_words import install, manager_of, reinstall, remove, some, states_of, trial, verify
-from ._packages import DriverPackage, Part, driver_packages, gpu_works, maker_of, newest
 from ._scope import own_driver
-
-_BRINGS_FILES = (Part.LIBRARY, Part.MODULE, Part.READY_MODULE)
 
 
 @check(
@@ -53,7 +53,7 @@ def runfile_and_packages(
     https://github.com/NVIDIA/ubuntu-packaging-nvidia-driver/issues/3
     """
     own_driver(confinement)
-    members = [member for member in driver_packages(packages) if member.part in _BRINGS_FILES]
+    members = [member for member in driver_packages(packages) if member.part in BRINGS_FILES]
     if not runfile.paths or not members:
         return
     packaged = sorted({member.version for member in members if member.version})
@@ -115,13 +115,12 @@ def two_branches(
     https://wiki.debian.org/NvidiaGraphicsDrivers
     """
     own_driver(confinement)
-    sets = _library_sets([member for member in driver_packages(packages) if member.part is Part.LIBRARY])
+    sets = branch_sets([member for member in driver_packages(packages) if member.part is Part.LIBRARY])
     if len(sets) < 2:
         return
     known = versions if isinstance(versions, DriverVersions) else DriverVersions("", "", "", "", "", "", "")
     module = known.loaded or known.on_disk
-    keep = next((name for name, found in sets.items() if any(member.version == module for member in found)), "")
-    keep = keep or max(sets, key=lambda name: len(sets[name]))
+    keep = set_to_keep(sets, (known.loaded, known.on_disk, known.user_space))
     going = [member.name for name, found in sets.items() if name != keep for member in found]
     manager = manager_of(packages, system)
     why = " as the module is of it" if module and module.partition(".")[0] in keep else ""
@@ -145,16 +144,6 @@ def two_branches(
         f"{choice}",
         Severity.ERROR if disagree else Severity.WARNING,
     )
-
-
-def _library_sets(libraries: Sequence[DriverPackage]) -> Mapping[str, tuple[DriverPackage, ...]]:
-    """By branch. Names without a branch (Debian, rpm) are one set, whatever versions it holds: that is another ill."""
-    plain = [member for member in libraries if not member.series]
-    label = newest(member.version for member in plain).partition(".")[0] if plain else ""
-    sets: dict[str, tuple[DriverPackage, ...]] = {}
-    for member in libraries:
-        sets[member.series or label] = (*sets.get(member.series or label, ()), member)
-    return sets
 
 
 @check(
@@ -185,18 +174,13 @@ def mixed_origins(confinement: Confinement, packages: Packages, system: Operatin
     https://github.com/NVIDIA/ansible-role-nvidia-driver/issues/11
     """
     own_driver(confinement)
-    parts = _BRINGS_FILES if packages.manager == "dpkg" else (Part.LIBRARY,)
-    makers: dict[str, list[DriverPackage]] = {}
-    for member in driver_packages(packages):
-        maker = maker_of(member.package) if member.part in parts else ""
-        if maker:
-            makers.setdefault(maker, []).append(member)
-    if len(makers) < 2:
+    origins = makers(packages)
+    if len(origins) < 2:
         return
     # Ready-made modules come from the distribution alone, and fit its libraries only.
-    ready = {maker for maker, found in makers.items() if any(member.part is Part.READY_MODULE for member in found)}
-    stays, *others = sorted(makers, key=lambda maker: (maker not in ready, -len(makers[maker])))
-    replaced = [member.name for maker in others for member in makers[maker]]
+    ready = {maker for maker, found in origins.items() if any(member.part is Part.READY_MODULE for member in found)}
+    stays, *others = sorted(origins, key=lambda maker: (maker not in ready, -len(origins[maker])))
+    replaced = [member.name for maker in others for member in origins[maker]]
     manager = manager_of(packages, system)
     match manager:
         case "apt-get":
@@ -210,11 +194,11 @@ def mixed_origins(confinement: Confinement, packages: Packages, system: Operatin
             how = "Disable the other repository for the driver's packages"
     yield Finding(
         "The driver's packages come from "
-        + " and ".join(f"{maker} ({some([member.name for member in makers[maker]], 3)})" for maker in (stays, *others))
+        + " and ".join(f"{maker} ({some([member.name for member in origins[maker]], 3)})" for maker in (stays, *others))
         + ".",
         replaced[0],
         tuple(
-            Evidence(makers[maker][0].package.vendor, some((_told(member) for member in makers[maker]), 4))
+            Evidence(origins[maker][0].package.vendor, some((_told(member) for member in origins[maker]), 4))
             for maker in (stays, *others)
         ),
         f"Decide for one origin. To stay with {stays}: {how}; then {install(manager, replaced)}{trial(manager)}; where "
@@ -249,7 +233,7 @@ def dkms_and_prebuilt(
     """
     own_driver(confinement)
     members = driver_packages(packages)
-    ready = [member for member in members if member.name.startswith("linux-modules-nvidia-")]
+    ready = [member for member in members if member.name.startswith(READY_MODULES)]
     dkms = [member for member in members if member.part is Part.MODULE and "dkms" in member.name.split("-")]
     if not ready or not dkms:
         return

@@ -4,18 +4,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.driver_packages import driver_packages
 from gpudoctor.facts.history import PackageHistory
 from gpudoctor.facts.kernels import InstalledKernels
 from gpudoctor.facts.package_log import PackageManagerLog
-from gpudoctor.facts.packages import Packages
+from gpudoctor.facts.package_names import concerns_gpu
+from gpudoctor.facts.package_run import PackageRun
+from gpudoctor.facts.packages import UNFINISHED, Packages
 from gpudoctor.facts.reboot import RebootRequired
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.storage import FreeSpace
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 
+from ._boot import do_not_restart
+from ._gpus import gpu_works
 from ._kernels import event_evidence
 from ._package_words import manager_of, on_the, some, states_of
-from ._packages import UNFINISHED, concerns_gpu, driver_packages, gpu_works, unfinished
 from ._scope import own_driver
 
 _MEGABYTE = 1_000_000
@@ -48,6 +52,8 @@ def half_configured(
     space: FreeSpace | Unavailable,
     log: PackageManagerLog | Unavailable,
     history: PackageHistory | Unavailable,
+    kernels: InstalledKernels | Unavailable,
+    run: PackageRun | Unavailable,
     nvml: Nvml | Unavailable,
     cuda: Cuda | Unavailable,
 ) -> Iterator[Finding]:
@@ -67,9 +73,19 @@ def half_configured(
     Reference: dpkg(1), "Package states"; https://github.com/instructlab/instructlab/issues/3241
     """
     own_driver(confinement)
-    broken = unfinished(packages)
+    broken = packages.unfinished()
     telling = [package for package in broken if concerns_gpu(package.name)]
     if not telling:
+        return
+    if isinstance(run, PackageRun) and run.command:
+        yield Finding(
+            f"{run.command} (process {run.process_id}) is changing packages right now, and has not finished "
+            f"{some(package.name for package in telling)}.",
+            telling[0].name,
+            (Evidence("/proc/locks", f"{run.command}, process {run.process_id}"), states_of(packages, telling)),
+            "Wait until it has ended, then run gpudoctor again. Do not interrupt it, and do not restart the machine.",
+            Severity.WARNING,
+        )
         return
     states = {state: [package for package in telling if package.state == state] for state in UNFINISHED}
     events = history.events if isinstance(history, PackageHistory) else ()
@@ -89,7 +105,7 @@ def half_configured(
             *((event_evidence(cut),) if cut else ()),
             *(Evidence(line.source, f"{line.when} {line.text}".strip()) for line in errors[-1:]),
         ),
-        _finishing(packages, names, runfile, space),
+        _finishing(packages, names, runfile, space) + do_not_restart(kernels),
         Severity.WARNING if gpu_works(nvml, cuda) else None,
     )
 
@@ -153,7 +169,7 @@ def disk_full(
     own_driver(confinement)
     full = _below(space, dict.fromkeys(space.free, _FULL))
     short = _below(space, _TIGHT)
-    broken = unfinished(packages)
+    broken = packages.unfinished()
     lines = log.matching(_NO_SPACE) if isinstance(log, PackageManagerLog) else ()
     lines = tuple(line for line in lines if line.latest)
     # What dpkg could not unpack it deletes again, so after the failure there is some room.
@@ -173,7 +189,8 @@ def disk_full(
             *(Evidence(line.source, f"{line.when} {line.text}".strip()) for line in lines[-1:]),
         ),
         _making_room(manager_of(packages, system), _dispensable(kernel, kernels), tight)
-        + (" Then `dpkg --configure -a`." if broken and packages.manager == "dpkg" else ""),
+        + (" Then `dpkg --configure -a`." if broken and packages.manager == "dpkg" else "")
+        + do_not_restart(kernels),
         None if stopped else Severity.WARNING,
     )
 

@@ -4,26 +4,17 @@ from collections.abc import Iterator, Sequence
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.driver_packages import DriverPackage, Part
+from gpudoctor.facts.driver_sets import lagging, partly_held, unmet_exact
+from gpudoctor.facts.driver_version import newest
 from gpudoctor.facts.history import PackageEvent, PackageHistory
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Confinement, OperatingSystem
 
+from ._gpus import gpu_works
 from ._kernels import event_evidence
 from ._package_words import align, hold, manager_of, on_the, some, states_of, trial
-from ._packages import (
-    DriverPackage,
-    Part,
-    bound_to,
-    by_family,
-    driver_packages,
-    gpu_works,
-    newest,
-    unmet_exact,
-)
 from ._scope import own_driver
-
-# A module made for one kernel carries the kernel's version, and a package without files breaks nothing by lagging.
-_COMPARED = (Part.LIBRARY, Part.MODULE, Part.FIRMWARE, Part.TOOL)
 
 
 @check(
@@ -63,16 +54,9 @@ def partial_upgrade(
     Reference: NVIDIA driver README, chapter "Common Problems" (API mismatch); apt-mark(8).
     """
     own_driver(confinement)
-    for members in by_family(driver_packages(packages)).values():
-        compared = [member for member in members if member.part in _COMPARED]
-        top = newest([member.version for member in compared]) if compared else ""
-        behind = sorted(
-            (member for member in compared if member.version != top), key=lambda member: not member.package.hold
-        )
-        if not behind:
-            continue
-        ahead = [member for member in compared if member.version == top]
+    for top, ahead, behind, _ in lagging(packages):
         held = [member for member in behind if member.package.hold]
+        others = [member for member in behind if member not in held] if held else []
         event = _arrival(ahead, history)
         when = f" The upgrade came {on_the(event)}." if event else ""
         yield Finding(
@@ -80,12 +64,12 @@ def partial_upgrade(
             behind[0].name,
             (
                 states_of(packages, [member.package for member in held or behind]),
-                *([states_of(packages, [member.package for member in behind if member not in held])] if held else ()),
+                *([states_of(packages, [other.package for other in others])] if others else ()),
                 states_of(packages, [member.package for member in ahead]),
                 *([event_evidence(event)] if event else ()),
             ),
             _aligning(manager_of(packages, system), behind, held, top),
-            _how_bad(compared) if not gpu_works(nvml, cuda) else Severity.WARNING,
+            _how_bad((*ahead, *behind)) if not gpu_works(nvml, cuda) else Severity.WARNING,
         )
 
 
@@ -154,23 +138,19 @@ def held_or_broken(confinement: Confinement, packages: Packages, system: Operati
     """
     own_driver(confinement)
     manager = manager_of(packages, system)
-    for members in by_family(driver_packages(packages)).values():
-        held = [member for member in members if member.package.hold]
-        bound = bound_to([member.name for member in held], members)
-        free = [member for member in members if member.name not in bound and _moves_on(member)]
-        if held and free:
-            names = [member.name for member in free]
-            yield Finding(
-                f"Only a part of the driver is on hold ({some(member.name for member in held)}): the next upgrade can "
-                f"move {some(names)} on without it.",
-                held[0].name,
-                (
-                    states_of(packages, [member.package for member in held]),
-                    states_of(packages, [member.package for member in free]),
-                ),
-                f"Release the hold: {hold(manager, [member.name for member in held], release=True)}; or hold the rest "
-                f"too: {hold(manager, names, release=False)}.",
-            )
+    for held, free in partly_held(packages):
+        names = [member.name for member in free]
+        yield Finding(
+            f"Only a part of the driver is on hold ({some(member.name for member in held)}): the next upgrade can "
+            f"move {some(names)} on without it.",
+            held[0].name,
+            (
+                states_of(packages, [member.package for member in held]),
+                states_of(packages, [member.package for member in free]),
+            ),
+            f"Release the hold: {hold(manager, [member.name for member in held], release=True)}; or hold the rest "
+            f"too: {hold(manager, names, release=False)}.",
+        )
     unmet = tuple(unmet_exact(packages))
     if unmet:
         names = [one.package.name for one in unmet]
@@ -187,10 +167,3 @@ def held_or_broken(confinement: Confinement, packages: Packages, system: Operati
             if manager == "apt-get"
             else f"Bring them to one version: {align(manager, names)}.",
         )
-
-
-def _moves_on(member: DriverPackage) -> bool:
-    """A module of one kernel stays as it is; the package that follows a flavour brings new ones."""
-    if member.part is Part.READY_MODULE:
-        return member.name.startswith("linux-modules-nvidia-") and "." not in member.name.partition("-hwe-")[0]
-    return member.part in (Part.LIBRARY, Part.MODULE) and not member.only_32_bit

@@ -6,7 +6,7 @@ from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Unavailable,
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernel_log import KernelLog
-from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement
 
@@ -26,7 +26,11 @@ _BUS = "/sys/bus/pci/devices"
     ],
 )
 def no_gpu(
-    gpus: PciGpus, expected: ExpectedGpus, confinement: Confinement, nvml: Nvml | Unavailable
+    gpus: PciGpus,
+    expected: ExpectedGpus,
+    confinement: Confinement,
+    modules: LoadedModules | Unavailable,
+    nvml: Nvml | Unavailable,
 ) -> Iterator[Finding]:
     """The machine shows no NVIDIA GPU on its PCI bus.
 
@@ -45,6 +49,8 @@ def no_gpu(
     """
     if confinement.wsl:
         raise NotApplicable("WSL: GPUs are not on its PCI bus, but reached through /dev/dxg")
+    if isinstance(modules, LoadedModules) and "nvgpu" in modules and not gpus.gpus:
+        raise NotApplicable("Tegra board (Jetson): its GPU is a part of the chip, and not on the PCI bus")
     # Boards without a PCI bus have NVIDIA GPUs, too; NVML then knows better.
     if gpus.gpus or expected.number == 0 or (isinstance(nvml, Nvml) and nvml.gpus):
         return

@@ -17,12 +17,14 @@ from ._scope import kernel_release
 
 def can_build(dkms: Dkms, packages: Packages | Unavailable) -> bool:
     """Is there a source of the module, of DKMS or akmods?"""
-    return bool(dkms.sources) or bool(_akmods(packages))
+    return bool(dkms.sources) or bool(akmods_of(packages))
 
 
-def _akmods(packages: Packages | Unavailable) -> str:
-    names = packages.installed() if isinstance(packages, Packages) else ()
-    return next((package.name for package in names if package.name.startswith("akmod-nvidia")), "")
+def akmods_of(packages: Packages | Unavailable, version: str = "") -> str:
+    """The package from which akmods builds the module, of this driver version if one is given; "" if there is none."""
+    found = packages.installed() if isinstance(packages, Packages) else ()
+    named = (package for package in found if package.name.startswith("akmod-nvidia"))
+    return next((package.name for package in named if version in ("", package.upstream)), "")
 
 
 def has_headers(kernels: InstalledKernels, release: str) -> bool:
@@ -54,7 +56,7 @@ def build_steps(
                 argv = ("dkms", "install", "--force", name, "-k", release)
                 why = f"DKMS takes the module of kernel {release} for installed, but its file is gone, so force it."
             undo: Run | Manual = Run(("dkms", "uninstall", name, "-k", release))
-        elif _akmods(packages):
+        elif akmods_of(packages):
             argv = ("akmods", "--force", "--kernels", release)
             undo = Manual(f"Remove the package of the name kmod-nvidia that was built for {release}.")
         else:

@@ -6,11 +6,13 @@ from gpudoctor import Manual, Phase, Reboot, Risk, Run, Step, Unavailable
 from gpudoctor.facts.dkms import Dkms, DkmsSource
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFile, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
+from gpudoctor.facts.processes import DeviceUsers
 from gpudoctor.facts.system import Kernel, OperatingSystem
 
-from ._proofs import loaded_version, newer
+from ._proofs import gone, loaded, loaded_version, newer
 from ._scope import file_path, kernel_release
 
+UVM = "/dev/nvidia-uvm"
 RIVALS = ("nouveau", "nova_core", "nova_drm")
 _PARTS = ("-uvm", "-drm", "-modeset", "-peermem")
 
@@ -85,6 +87,22 @@ def after_package_change(kernel: Kernel, driver: LoadedDriver | Unavailable, ver
     """What brings a changed driver into use: a restart where an old one is loaded; nothing on a mounted disk."""
     if kernel.running and isinstance(driver, LoadedDriver) and driver.loaded:
         yield restart("The old module stays in memory until the machine is restarted.", version)
+
+
+def uvm_is_free(modules: LoadedModules | Unavailable, users: DeviceUsers | Unavailable) -> bool:
+    """Is nvidia_uvm loaded, and does certainly nothing use it?"""
+    if isinstance(modules, Unavailable) or isinstance(users, Unavailable) or users.unreadable:
+        return False
+    busy = any(UVM in device for holder in users.holders for device in holder.devices)
+    return modules.users.get("nvidia_uvm") == () and not busy
+
+
+def exchange_uvm(why: str) -> Iterator[Step]:
+    """Take nvidia_uvm out and load it anew; `why`: what is different afterwards. Only where it is free."""
+    out, back = ("modprobe", "-r", "nvidia_uvm"), ("modprobe", "nvidia_uvm")
+    reason = f"No process has {UVM} open, so the module can be taken out; the display is not touched."
+    yield Step(Run(out), reason, Phase.RELOAD, Risk.LOW, verify=gone("/sys/module/nvidia_uvm"), undo=Run(back))
+    yield Step(Run(back), why, Phase.RELOAD, Risk.LOW, verify=loaded("nvidia_uvm"), undo=Run(out))
 
 
 def refresh_initramfs(

@@ -1,13 +1,34 @@
 """Steps with packages that many fixes share: each change is tried out before anything is touched."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gpudoctor import Manual, Phase, Risk, Run, Step
-from gpudoctor.facts.package_manager import Argv, PackageManager, simulate
+from gpudoctor.facts.driver_packages import DriverPackage
+from gpudoctor.facts.package_manager import Argv, PackageManager, package_name, simulate
 from gpudoctor.facts.packages import Package, Packages
 
-from ._driver_set import unfinished
 from ._proofs import all_configured
+
+
+def targets(chosen: Iterable[DriverPackage | Package], packages: Packages) -> tuple[str, ...]:
+    """Names for the package manager, with the architecture where it is not the machine's own. Raises UnsafeWord."""
+    counts: dict[str, int] = {}
+    for package in packages.installed():
+        if package.architecture not in ("all", "noarch", "any", ""):
+            counts[package.architecture] = counts.get(package.architecture, 0) + 1
+    own = max(counts, key=lambda architecture: counts[architecture], default="")
+    separator = ":" if packages.manager == "dpkg" else "."
+    names = []
+    for one in chosen:
+        package = one if isinstance(one, Package) else one.package
+        foreign = package.architecture in counts and package.architecture != own
+        names.append(package_name(package.name + (separator + package.architecture if foreign else "")))
+    return tuple(dict.fromkeys(names))
+
+
+def waiting(packages: Packages) -> tuple[Package, ...]:
+    """What `dpkg --configure -a` would take up: what is unfinished, and what only waits for a trigger."""
+    return packages.unfinished("triggers")
 
 
 def change(
@@ -33,13 +54,13 @@ def change(
 
 def finish_first(manager: PackageManager, packages: Packages) -> Iterator[Step]:
     """apt-get does nothing at all while dpkg is not done with what it began."""
-    if manager.kind == "apt" and unfinished(packages):
+    if manager.kind == "apt" and waiting(packages):
         yield configure_all(packages)
 
 
 def configure_all(packages: Packages) -> Step:
     """Let dpkg finish what was interrupted."""
-    names = ", ".join(package.name for package in unfinished(packages)[:6])
+    names = ", ".join(package.name for package in waiting(packages)[:6])
     return Step(
         Run(("dpkg", "--force-confold", "--configure", "-a")),
         f"An installation was interrupted ({names}); dpkg takes it up where it stopped.",
@@ -50,7 +71,7 @@ def configure_all(packages: Packages) -> Step:
     )
 
 
-def back_to(packages: Sequence[Package]) -> Manual:
+def back_to(members: Sequence[DriverPackage]) -> Manual:
     """Undoes an upgrade as far as that is possible: the archive may have dropped the old version."""
-    versions = ", ".join(f"{package.name} {package.version}" for package in packages)
+    versions = ", ".join(f"{member.name} {member.package.version}" for member in members)
     return Manual(f"Install the versions from before again, if the repositories or the cache have them: {versions}.")

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from gpudoctor import Effort, Findings, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_packages import released_together
+from gpudoctor.facts.driver_version import newest
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.package_manager import PackageManager, replace, upgrade
@@ -12,9 +14,8 @@ from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 
-from ._driver_set import driver_packages, driver_version, targets, version_key
 from ._modules import after_package_change, lacking, load, name_to_be
-from ._packaging import back_to, change, finish_first
+from ._packaging import back_to, change, finish_first, targets
 from ._proofs import installed, module_for
 from ._scope import by_hand_if_unsafe, own_driver
 
@@ -95,15 +96,15 @@ def upgrade_driver(
     findings: Findings,
 ) -> Iterator[Step]:
     """Upgrade the driver's packages to the newest release that their repositories have."""
-    members = driver_packages(packages)
+    members = released_together(packages)
     if not own_driver(confinement) or not manager.kind or not members:
         return
-    version = max((driver_version(package) for package in members), key=version_key)
+    version = newest(member.version for member in members)
     # Where the branch stands in the packages' names an upgrade never leaves it: that is for change-branch.
     named = any(_UBUNTU.fullmatch(package.name) for package in packages.installed())
-    newest = _branch_for(list(gpus.gpus), older=False) if isinstance(gpus, PciGpus) else ""
+    latest = _branch_for(list(gpus.gpus), older=False) if isinstance(gpus, PciGpus) else ""
     asked = {id for id, _ in findings.items}
-    if "driver.gpu-newer-than-driver" in asked and named and not version.startswith(newest):
+    if "driver.gpu-newer-than-driver" in asked and named and not version.startswith(latest):
         return
     bare, names = lacking(kernel, kernels, files), targets(members, packages)
     proof = module_for(bare[0], name_to_be(files, dkms)) if bare else None
@@ -125,8 +126,7 @@ def upgrade_driver(
 def _branch_for(gpus: list[PciGpu], older: bool) -> str:
     if older:
         return str(min((gpu.last_branch for gpu in gpus if gpu.last_branch), default=""))
-    newest = max((gpu.first_driver for gpu in gpus if gpu.first_driver), key=version_key, default="")
-    return newest.partition(".")[0]
+    return newest(gpu.first_driver for gpu in gpus if gpu.first_driver).partition(".")[0]
 
 
 def _ubuntu(packages: Packages, branch: str, open_module: bool) -> dict[str, str]:

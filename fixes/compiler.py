@@ -14,7 +14,7 @@ from gpudoctor.facts.versions import DriverVersions
 
 from ._build import build_steps
 from ._modules import lacking, load
-from ._packaging import change
+from ._packaging import change, configure_all, waiting
 from ._proofs import there
 from ._scope import by_hand_if_unsafe, own_driver
 
@@ -67,6 +67,9 @@ def install_compiler(
             "count on that.",
             Phase.CONFIGURE,
         )
+    if manager.kind == "apt" and waiting(packages):
+        # After the compiler, not before: without it the module's package fails once more.
+        yield configure_all(packages)._replace(phase=Phase.CONFIGURE)
     bare = lacking(kernel, kernels, files)
     yield from build_steps(bare, kernel, dkms, files, packages, versions)
     if kernel.release in bare:

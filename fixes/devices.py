@@ -1,9 +1,9 @@
 """Device files under /dev, the module behind /dev/nvidia-uvm, and who may open them."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from gpudoctor import Effort, Host, Manual, Phase, Risk, Run, Step, Unavailable, WriteFile, fact, fix
+from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, WriteFile, fix
+from gpudoctor.facts.accounts import Accounts
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.loaded import LoadedModules
@@ -11,30 +11,13 @@ from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.processes import DeviceUsers
 from gpudoctor.facts.system import Confinement, Identity, Kernel
 
-from ._modules import main_module, module_name, restart
-from ._proofs import gone, has_line, loaded, there
+from ._modules import UVM, exchange_uvm, main_module, module_name, restart, uvm_is_free
+from ._proofs import has_line, loaded, there
 from ._scope import account, by_hand_if_unsafe, own_driver
 
-CONTROL, UVM = "/dev/nvidiactl", "/dev/nvidia-uvm"
+CONTROL = "/dev/nvidiactl"
 CONTROL_MINOR = "255"
 UVM_OPTIONS = "/etc/modprobe.d/gpudoctor-uvm.conf"
-
-
-class Accounts(NamedTuple):
-    """Local users and groups by number, from /etc/passwd and /etc/group; those of a directory service are not there."""
-
-    users: Mapping[int, str]
-    groups: Mapping[int, str]
-
-
-@fact
-def accounts(host: Host) -> Accounts:
-    return Accounts(_names(host.read("/etc/passwd")), _names(host.read("/etc/group")))
-
-
-def _names(text: str | None) -> Mapping[int, str]:
-    rows = (line.split(":") for line in (text or "").splitlines())
-    return {int(row[2]): row[0] for row in rows if len(row) > 2 and row[2].isdigit()}
 
 
 @fix(
@@ -128,27 +111,8 @@ def disable_uvm_hmm(
     )
     if not kernel.running:
         return
-    free = isinstance(modules, LoadedModules) and modules.users.get("nvidia_uvm") == ()
-    busy = not isinstance(users, DeviceUsers) or bool(
-        users.unreadable or any(UVM in device for holder in users.holders for device in holder.devices)
-    )
-    if free and not busy:
-        yield Step(
-            Run(("modprobe", "-r", "nvidia_uvm")),
-            f"No process has {UVM} open, so the module can be taken out.",
-            Phase.RELOAD,
-            Risk.LOW,
-            verify=gone("/sys/module/nvidia_uvm"),
-            undo=Run(("modprobe", "nvidia_uvm")),
-        )
-        yield Step(
-            Run(("modprobe", "nvidia_uvm")),
-            "Loaded anew it follows the setting.",
-            Phase.RELOAD,
-            Risk.LOW,
-            verify=loaded("nvidia_uvm"),
-            undo=Run(("modprobe", "-r", "nvidia_uvm")),
-        )
+    if uvm_is_free(modules, users):
+        yield from exchange_uvm("Loaded anew it follows the setting.")
     else:
         yield restart("nvidia_uvm is in use, so it reads the setting at the next start.")
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 
 from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, WriteFile, fix
+from gpudoctor.facts.driver_packages import driver_packages
+from gpudoctor.facts.driver_version import version_key
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.package_manager import PackageManager, install, remove, replace
@@ -12,7 +14,6 @@ from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
-from ._driver_set import driver_packages, version_key
 from ._modules import after_package_change, load, main_module
 from ._packaging import change, finish_first
 from ._proofs import has_line, installed, module_for
@@ -109,7 +110,7 @@ def _is_older(version: str, than: str) -> bool:
 def _exchange(manager: PackageManager, system: OperatingSystem, packages: Packages, to_open: bool) -> dict[str, str]:
     """Installed package of the wrong flavour to its counterpart; {} where this has to be done another way."""
     names = [package.name for package in packages.installed()]
-    of_nvidia = any("NVIDIA" in package.vendor for package in driver_packages(packages))
+    of_nvidia = any("NVIDIA" in member.package.vendor for member in driver_packages(packages))
     pairs = _PAIRS.get(manager.kind, {})
     if not to_open:
         # Arch has no proprietary modules any more, and Debian's name for them is in NVIDIA's repository another thing.

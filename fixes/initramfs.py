@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_version import version_key
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.package_manager import package_name, package_version
+from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
-from ._driver_set import version_key
+from ._build import akmods_of, build_steps, has_headers
 from ._modules import after_package_change, main_module, name_to_be, refresh_initramfs
 from ._proofs import gone, module_for, there
 from ._scope import by_hand_if_unsafe, file_path, kernel_release, own_driver
@@ -25,12 +27,18 @@ def rebuild_stale_module(
     kernels: InstalledKernels,
     files: ModuleFiles,
     dkms: Dkms,
+    packages: Packages | Unavailable,
     versions: DriverVersions,
     driver: LoadedDriver | Unavailable,
 ) -> Iterator[Step]:
     """Remove older DKMS entries, build the module of the libraries' version, and write the initramfs anew."""
     fitting = next((s for s in dkms.sources if s.version == versions.user_space and s.source_present), None)
-    if not own_driver(confinement) or fitting is None or versions.on_disk == versions.user_space:
+    if not own_driver(confinement) or versions.on_disk == versions.user_space:
+        return
+    if fitting is None:
+        if not dkms.sources and akmods_of(packages, versions.user_space) and has_headers(kernels, kernel.release):
+            yield from build_steps((kernel.release,), kernel, dkms, files, packages, versions)
+            yield from after_package_change(kernel, driver, versions.user_space)
         return
     release = kernel_release(kernel.release)
     yield from _remove_older_sources(dkms, versions)

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from gpudoctor import Effort, Manual, Phase, Run, Step, Unavailable, fix
+from gpudoctor.facts.driver_packages import as_ubuntu_modules
+from gpudoctor.facts.driver_sets import removed_driver
 from gpudoctor.facts.history import PackageHistory
 from gpudoctor.facts.package_manager import PackageManager, install, package_name, remove
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, OperatingSystem
 
-from ._driver_set import was_driver_package
 from ._packaging import change, finish_first
 from ._proofs import installed
 from ._scope import by_hand_if_unsafe, own_driver
@@ -28,7 +29,7 @@ def repeat_removed_packages(
     """Install the driver's packages again that were removed, of the same branch as before."""
     if not own_driver(confinement) or not manager.kind:
         return
-    names = tuple(package_name(name) for name in removed_driver(packages, history))
+    names = tuple(package_name(name) for name in _chosen(packages, history))
     if not names:
         return
     yield from finish_first(manager, packages)
@@ -47,18 +48,9 @@ def repeat_removed_packages(
     )
 
 
-def removed_driver(packages: Packages, history: PackageHistory | Unavailable) -> tuple[str, ...]:
-    """What was chosen of the driver that is gone, of the latest removal; not what only came along as a dependency."""
-    gone: list[str] = []
-    if isinstance(history, PackageHistory):
-        events = [event for event in history.events if event.action in ("remove", "purge")]
-        events = [event for event in events if was_driver_package(event.package) and not packages.get(event.package)]
-        if events:
-            # One run of the package manager, with some seconds between its packages in some logs.
-            gone = [event.package for event in events if events[-1].time - event.time < 600]
-    if not gone:
-        left = (package.name for package in packages.packages if package.state == "removed")
-        gone = [name for name in left if was_driver_package(name)]
+def _chosen(packages: Packages, history: PackageHistory | Unavailable) -> tuple[str, ...]:
+    """What was chosen of the driver that is gone; not what only came along as a dependency."""
+    gone = [removed.member.name for removed in removed_driver(packages, history)]
     series = _newest_series(gone)
     chosen = [name for name in dict.fromkeys(gone) if _is_chosen(name) and _series(name) in ("", series)]
     # A module package of one kernel may be gone from the archive; the one that follows the flavour brings it.
@@ -79,7 +71,8 @@ def _newest_series(names: list[str]) -> str:
 
 
 def _names_a_kernel(name: str) -> bool:
-    return name.startswith("linux-modules-nvidia-") and name.count(".") >= 2 and "-hwe-" not in name
+    modules = as_ubuntu_modules(name)
+    return modules is not None and modules.kernel != ""
 
 
 @fix("install-driver", cures=["driver.not-installed", "packages.driver-removed"], effort=Effort.CHANGE_BRANCH)

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 
 from gpudoctor import Effort, Manual, Phase, Run, Step, Unavailable, fix
+from gpudoctor.facts.driver_packages import DriverPackage, brings_libraries, driver_packages
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.package_manager import PackageManager, install, install_versions, reinstall, remove
-from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
-from ._driver_set import driver_packages, driver_version, targets
 from ._modules import main_module, refresh_initramfs, restart
-from ._packaging import change, finish_first
+from ._packaging import change, finish_first, targets
 from ._proofs import installed, libraries_found, there
 from ._scope import by_hand_if_unsafe, driver_release, own_driver
 
@@ -29,9 +29,10 @@ def reinstall_libraries(
     if not own_driver(confinement) or not manager.kind:
         return
     members = driver_packages(packages)
-    owners = [package for package in members if _has_libraries(package.name)]
+    owners = [member for member in members if brings_libraries(member.name)]
     if owners:
-        names, argv = targets(owners, packages), reinstall(manager, targets(owners, packages))
+        names = targets(owners, packages)
+        argv = reinstall(manager, names)
         undo: Run | Manual = Manual("The same files are put back; there is nothing to go back to.")
     else:
         names = _library_packages(manager, members)
@@ -73,8 +74,11 @@ def install_gsp_firmware(
     if not own_driver(confinement) or not manager.kind or not version:
         return
     members = driver_packages(packages)
-    owners = [package for package in members if "firmware" in package.name or package.name in _WITH_FIRMWARE]
-    fitting = [package for package in owners if driver_version(package) == version]
+    fitting = [
+        package
+        for package in packages.installed()
+        if package.upstream == version and ("firmware" in package.name or package.name in _WITH_FIRMWARE)
+    ]
     if fitting:
         names = targets(fitting, packages)
         argv, undo = reinstall(manager, names), Manual("The same files are put back; there is nothing to go back to.")
@@ -101,15 +105,9 @@ def install_gsp_firmware(
         yield restart("The firmware is read when the module is loaded.", version if versions.on_disk == version else "")
 
 
-def _has_libraries(name: str) -> bool:
-    return name.startswith(("libcuda1", "libnvidia-ml", "libnvidia-compute", "nvidia-compute-G0", "nvidia-utils")) or (
-        name.endswith(("-cuda-libs", "-driver-libs", "-driver-cuda")) or name == "xorg-x11-drv-nvidia-libs"
-    )
-
-
-def _library_packages(manager: PackageManager, members: tuple[Package, ...]) -> tuple[str, ...]:
+def _library_packages(manager: PackageManager, members: tuple[DriverPackage, ...]) -> tuple[str, ...]:
     """What would bring the libraries to the kernel module that is there, by the names of the distribution."""
-    names = {package.name for package in members}
+    names = {member.name for member in members}
     match manager.kind:
         case "apt" if names & {"nvidia-kernel-dkms", "nvidia-open-kernel-dkms"}:
             return ("libcuda1", "libnvidia-ml1")
@@ -132,16 +130,17 @@ def _library_packages(manager: PackageManager, members: tuple[Package, ...]) -> 
     return ()
 
 
-def _firmware_package(manager: PackageManager, members: tuple[Package, ...], version: str) -> dict[str, str]:
+def _firmware_package(manager: PackageManager, members: tuple[DriverPackage, ...], version: str) -> dict[str, str]:
     """Name to version of the package that brings this driver's firmware, {} where no package of its own does."""
     if manager.kind != "apt":
         return {}
-    for package in members:
+    fitting = {member.name: member.package.version for member in members if member.version == version}
+    for name, exact in fitting.items():
         # Ubuntu: one package for each release, beside nvidia-kernel-common-580-server and its like.
-        series = package.name.removeprefix("nvidia-kernel-common-")
-        if series != package.name and driver_version(package) == version:
-            return {f"nvidia-firmware-{series}-{version}": package.version}
-    for package in members:
-        if package.name in ("nvidia-kernel-dkms", "nvidia-open-kernel-dkms") and driver_version(package) == version:
-            return {"firmware-nvidia-gsp": package.version}
+        series = name.removeprefix("nvidia-kernel-common-")
+        if series != name:
+            return {f"nvidia-firmware-{series}-{version}": exact}
+    for name in ("nvidia-kernel-dkms", "nvidia-open-kernel-dkms"):
+        if name in fitting:
+            return {"firmware-nvidia-gsp": fitting[name]}
     return {}

@@ -4,21 +4,23 @@ from collections.abc import Iterator
 
 from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_packages import driver_packages
+from gpudoctor.facts.kernel_headers import HeaderPackages, header_packages
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
-from gpudoctor.facts.package_manager import PackageManager, install, remove
+from gpudoctor.facts.package_manager import Argv, PackageManager, install, install_versions, remove
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
 from ._build import build_steps, can_build, has_headers
-from ._driver_set import driver_packages
-from ._headers import header_packages, install_exact
 from ._modules import lacking, load, restart
 from ._packaging import change, finish_first
 from ._proofs import installed, there
 from ._scope import by_hand_if_unsafe, own_driver
+
+_FAMILIES = {"apt": "debian", "dnf": "fedora", "zypper": "suse", "pacman": "arch"}
 
 
 @fix(
@@ -49,9 +51,9 @@ def install_headers(
         return
     yield from finish_first(manager, packages)
     for release in without_headers:
-        found = header_packages(manager, system, release, packages)
+        found = header_packages(_FAMILIES[manager.kind], system, release, packages)
         follow = tuple(name for name in found.follow if packages.get(name) is None) if manager.kind == "apt" else ()
-        argv = install_exact(manager, found, follow)
+        argv = _install_exact(manager, found, follow)
         if argv is None:
             yield Step(
                 Manual(f"Install the headers of kernel {release} from where that kernel came."),
@@ -72,6 +74,15 @@ def install_headers(
         yield from load(kernel, driver, modules)
 
 
+def _install_exact(manager: PackageManager, found: HeaderPackages, more: tuple[str, ...] = ()) -> Argv | None:
+    """Installs the headers of this very kernel; None where nothing tells their version. Raises UnsafeWord."""
+    if not found.exact:
+        return None
+    if found.version:
+        return install_versions(manager, dict.fromkeys(found.exact, found.version))
+    return install(manager, (*found.exact, *more))
+
+
 @fix("install-kernel-with-headers", cures=["kernel.headers-missing"], effort=Effort.BUILD_MODULE)
 @by_hand_if_unsafe
 def install_kernel_with_headers(
@@ -89,7 +100,7 @@ def install_kernel_with_headers(
         return
     bare = [release for release in lacking(kernel, kernels, files) if not has_headers(kernels, release)]
     for release in bare[-1:]:
-        found = header_packages(manager, system, release, packages)
+        found = header_packages(_FAMILIES[manager.kind], system, release, packages)
         if not found.images or manager.kind == "pacman":
             return
         names = (*found.images, *found.follow)
@@ -166,7 +177,8 @@ def rerun_installer(
         yield Step(
             Manual(
                 f"Run NVIDIA's installer {version} again with --kernel-name={release}, and with --dkms so that later "
-                f"kernels get their module by themselves; it needs the headers of {release}."
+                f"kernels get their module by themselves; it needs the headers of {release}"
+                + ("." if has_headers(kernels, release) else ", which are not installed: install them first.")
             ),
             "The driver was installed by hand, and which file to run is its owner's choice.",
             Phase.BUILD,

@@ -1,9 +1,11 @@
 """More than one driver on one disk: two branches, two vendors, or packages and NVIDIA's own installer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_packages import driver_packages, released_together
+from gpudoctor.facts.driver_sets import branch_sets, makers, set_to_keep
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
@@ -13,9 +15,8 @@ from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
-from ._driver_set import by_branch, driver_packages, targets
 from ._modules import refresh_initramfs, restart
-from ._packaging import change, finish_first
+from ._packaging import change, finish_first, targets
 from ._proofs import gone, libraries_found, removed, there
 from ._scope import by_hand_if_unsafe, own_driver
 
@@ -31,11 +32,11 @@ def one_branch(
     driver: LoadedDriver | Unavailable,
 ) -> Iterator[Step]:
     """Remove the packages of the branch that the kernel module does not belong to."""
-    branches = by_branch(driver_packages(packages))
-    if not own_driver(confinement) or not manager.kind or len(branches) < 2:
+    sets = branch_sets(driver_packages(packages))
+    if not own_driver(confinement) or not manager.kind or len(sets) < 2:
         return
-    kept = _branch_to_keep(branches, versions)
-    leaving = tuple(package for branch, members in branches.items() if branch != kept for package in members)
+    kept = set_to_keep(sets, (versions.loaded, versions.on_disk, versions.user_space))
+    leaving = tuple(member for name, members in sets.items() if name != kept for member in members)
     names = targets(leaving, packages)
     proof = removed(manager, names)
     yield from change(
@@ -50,7 +51,7 @@ def one_branch(
         risk=Risk.HIGH,
     )
     yield from finish_first(manager, packages)
-    stay = targets(branches[kept], packages)
+    stay = targets((member for member in sets[kept] if member.version), packages)
     yield Step(
         Run(reinstall(manager, stay)),
         f"The packages that went may have taken files with them that branch {kept} put in the same place.",
@@ -67,14 +68,12 @@ def one_branch(
 @by_hand_if_unsafe
 def one_origin(confinement: Confinement, manager: PackageManager, packages: Packages) -> Iterator[Step]:
     """Decide for one maker of the driver's packages, and keep the other's away."""
-    by_vendor: dict[str, list[str]] = {}
-    for package in driver_packages(packages):
-        by_vendor.setdefault(package.vendor.partition(" <")[0] or "unknown", []).append(package.name)
-    if not own_driver(confinement) or len(by_vendor) < 2:
+    origins = makers(packages)
+    if not own_driver(confinement) or len(origins) < 2:
         return
     vendors = "; ".join(
-        f"{vendor}: {', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
-        for vendor, names in sorted(by_vendor.items(), key=lambda item: -len(item[1]))
+        f"{maker}: {', '.join(member.name for member in members[:4])}{' and others' if len(members) > 4 else ''}"
+        for maker, members in sorted(origins.items(), key=lambda item: -len(item[1]))
     )
     yield Step(
         Manual(f"Choose one of these makers ({vendors}), and {_keep_away(manager)}"),
@@ -120,7 +119,9 @@ def remove_runfile(
     driver: LoadedDriver | Unavailable,
 ) -> Iterator[Step]:
     """Uninstall the driver that was installed by hand, and put back the packages' files that go with it."""
-    members = driver_packages(packages)
+    versions = {member.version for member in released_together(packages)}
+    # With data and settings of the same release that fit any driver: the uninstaller takes those along too.
+    members = [package for package in packages.installed() if package.upstream in versions]
     if not own_driver(confinement) or not manager.kind or not members or not runfile.paths:
         return
     if not runfile.uninstaller:
@@ -190,11 +191,3 @@ def _without_uninstaller(runfile: RunfileTraces, libraries: DriverLibraries | Un
         Phase.REMOVE,
         Risk.HIGH,
     )
-
-
-def _branch_to_keep(branches: Mapping[int, tuple[Package, ...]], versions: DriverVersions) -> int:
-    for version in (versions.loaded, versions.on_disk, versions.user_space):
-        branch = version.partition(".")[0]
-        if branch.isdigit() and int(branch) in branches:
-            return int(branch)
-    return max(branches)

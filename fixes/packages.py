@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_packages import driver_packages, released_together
+from gpudoctor.facts.driver_sets import branch_sets, lagging, partly_held
 from gpudoctor.facts.kernels import InstalledKernels
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.package_manager import (
@@ -15,13 +17,14 @@ from gpudoctor.facts.package_manager import (
     unhold,
     upgrade,
 )
+from gpudoctor.facts.package_run import PackageRun
 from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel
 from gpudoctor.facts.versions import DriverVersions
 
-from ._driver_set import by_branch, driver_packages, driver_version, targets, unfinished, version_key
 from ._modules import after_package_change, load
-from ._packaging import back_to, change, configure_all, finish_first
+from ._packaging import back_to, change, configure_all, finish_first, targets, waiting
 from ._proofs import all_configured, dependencies_met, installed, installed_versions, not_held
 from ._scope import by_hand_if_unsafe, own_driver
 
@@ -41,12 +44,19 @@ def finish_packages(
     versions: DriverVersions,
     driver: LoadedDriver | Unavailable,
     modules: LoadedModules | Unavailable,
+    runfile: RunfileTraces | Unavailable,
+    run: PackageRun | Unavailable,
 ) -> Iterator[Step]:
     """Let the package manager finish what was interrupted, and mend what dependencies are unmet."""
     if not own_driver(confinement):
         return
+    if isinstance(run, PackageRun) and run.command:
+        wait = f"Wait until {run.command} (process {run.process_id}) has ended, then run gpudoctor again."
+        yield Step(Manual(wait), "It is at work; whoever interrupts it leaves packages half installed.", root=False)
+        return
     match manager.kind:
-        case "apt" if unfinished(packages) or not any(package.hold for package in packages.installed()):
+        case "apt" if waiting(packages) or not any(package.hold for package in packages.installed()):
+            yield from _runfile_first(packages, runfile)
             yield from finish_first(manager, packages)
             mend = ("apt-get", "-y", "--no-remove", "-o", "Dpkg::Options::=--force-confold", "--fix-broken", "install")
             yield from change(
@@ -57,7 +67,7 @@ def finish_packages(
                 Manual("What is finished stays so; there is nothing to go back to."),
                 phase=Phase.CONFIGURE,
             )
-            broken = tuple(package for package in unfinished(packages) if package.state == "half-installed")
+            broken = tuple(package for package in waiting(packages) if package.state == "half-installed")
             if broken:
                 names = targets(broken, packages)
                 yield Step(
@@ -68,16 +78,16 @@ def finish_packages(
                     verify=installed(manager, names),
                     undo=Manual("What is finished stays so; there is nothing to go back to."),
                 )
-        case "zypper" if driver_packages(packages):
+        case "zypper" if released_together(packages):
             yield from change(
                 manager,
                 ("zypper", "--non-interactive", "verify"),
                 "What installed packages need and lack is installed.",
-                dependencies_met(targets(driver_packages(packages), packages)),
-                back_to(driver_packages(packages)),
+                dependencies_met(targets(released_together(packages), packages)),
+                back_to(released_together(packages)),
             )
         case "dnf":
-            members = driver_packages(packages)
+            members = released_together(packages)
             if not members:
                 return
             names = targets(members, packages)
@@ -94,7 +104,7 @@ def finish_packages(
                 upgrade(manager, ()),
                 "Arch knows only whole upgrades: all packages together.",
                 Run(("pacman", "-Dk")),
-                back_to(driver_packages(packages)),
+                back_to(released_together(packages)),
             )
         case _:
             return
@@ -103,6 +113,24 @@ def finish_packages(
             yield from after_package_change(kernel, driver)
     elif dkms.sources:
         yield from load(kernel, driver, modules)
+
+
+def _runfile_first(packages: Packages, runfile: RunfileTraces | Unavailable) -> Iterator[Step]:
+    """Debian's package that clears the way for the driver refuses to, as long as one from a .run file is there."""
+    stuck = any(package.name == "nvidia-installer-cleanup" for package in waiting(packages))
+    if not stuck or isinstance(runfile, Unavailable) or not runfile.paths:
+        return
+    how = f"`{runfile.uninstaller}`" if runfile.uninstaller else "the .run file of the same version with `--uninstall`"
+    yield Step(
+        Manual(
+            f"Decide which driver stays. For the packaged one: stop what uses the GPU and run {how}. For the one from "
+            f"the .run file: go no further here, and remove the driver's packages instead."
+        ),
+        "nvidia-installer-cleanup will not be configured while NVIDIA's installer has a driver here, and the rest "
+        "waits for it.",
+        Phase.STOP,
+        Risk.HIGH,
+    )
 
 
 @fix("align-packages", cures=["packages.partial-upgrade", "packages.held-or-broken"], effort=Effort.FINISH_PACKAGES)
@@ -115,40 +143,43 @@ def align_packages(
     driver: LoadedDriver | Unavailable,
 ) -> Iterator[Step]:
     """Bring all packages of the driver to one version, those on hold with them."""
-    members = driver_packages(packages)
-    versions = {driver_version(package) for package in members}
-    if not own_driver(confinement) or not manager.kind or len(by_branch(members)) != 1 or len(versions) < 2:
+    lags = [
+        lag
+        for lag in lagging(packages)
+        # Libraries of two branches are another fault: there is no one version to bring them to.
+        if len(branch_sets((*lag.ahead, *lag.behind))) < 2
+    ]
+    if not own_driver(confinement) or not manager.kind or not lags:
         return
-    newest = max(versions, key=version_key)
-    leaders = [package for package in members if driver_version(package) == newest]
-    laggards = [package for package in members if driver_version(package) != newest]
-    names = targets(laggards, packages)
     yield from finish_first(manager, packages)
-    yield from _release(manager, tuple(package for package in laggards if package.hold), packages)
-    full = {package.version for package in leaders}
-    wanted = dict.fromkeys(names, full.pop()) if len(full) == 1 else {}
-    exact = install_versions(manager, wanted) if wanted else None
-    yield from change(
-        manager,
-        _held_too(manager, exact or upgrade(manager, names)),
-        f"{', '.join(p.name for p in laggards[:4])} {'are' if len(laggards) > 1 else 'is'} behind: the rest of the "
-        f"driver is {newest}, and all its parts must be of one version.",
-        installed_versions(manager, wanted) if wanted and exact else installed(manager, names),
-        back_to(laggards),
-    )
-    yield from after_package_change(kernel, driver, newest)
+    for lag in lags:
+        laggards = (*lag.behind, *lag.tied)
+        names = targets(laggards, packages)
+        yield from _release(manager, tuple(member.package for member in laggards if member.package.hold), packages)
+        full = {member.package.version for member in lag.ahead}
+        # A package from another source is numbered in its own way: SUSE's module beside NVIDIA's libraries.
+        alike = manager.kind == "apt" or full == {m.package.version.replace(m.version, lag.newest) for m in laggards}
+        wanted = dict.fromkeys(names, full.pop()) if len(full) == 1 and alike else {}
+        exact = install_versions(manager, wanted) if wanted else None
+        yield from change(
+            manager,
+            _held_too(manager, exact or upgrade(manager, names)),
+            f"{', '.join(m.name for m in laggards[:4])} {'are' if len(laggards) > 1 else 'is'} behind: the rest of the "
+            f"driver is {lag.newest}, and all its parts must be of one version.",
+            installed_versions(manager, wanted) if wanted and exact else installed(manager, names),
+            back_to(laggards),
+        )
+    yield from after_package_change(kernel, driver, lags[0].newest if len(lags) == 1 else "")
 
 
 @fix("release-holds", cures=["packages.held-or-broken"], effort=Effort.FINISH_PACKAGES)
 @by_hand_if_unsafe
 def release_holds(confinement: Confinement, manager: PackageManager, packages: Packages) -> Iterator[Step]:
     """Release a hold that lies on a part of the driver only: the rest moves on without it."""
-    members = driver_packages(packages)
-    held = tuple(package for package in members if package.hold)
-    # Aligned packages need no other step; those that are not are for align-packages.
-    aligned = len({driver_version(package) for package in members}) == 1
-    if own_driver(confinement) and manager.kind and aligned and 0 < len(held) < len(members):
-        yield from _release(manager, held, packages)
+    # Those that lag already are for align-packages, which releases them too.
+    if own_driver(confinement) and manager.kind and not any(lagging(packages)):
+        for held, _ in partly_held(packages):
+            yield from _release(manager, tuple(member.package for member in held), packages)
 
 
 @fix("free-space", cures=["packages.disk-full"], effort=Effort.FINISH_PACKAGES)
@@ -192,7 +223,7 @@ def free_space(
         Phase.STOP,
         Risk.MEDIUM,
     )
-    if manager.kind == "apt" and unfinished(packages):
+    if manager.kind == "apt" and waiting(packages):
         yield configure_all(packages)
 
 
@@ -200,8 +231,8 @@ def free_space(
 @by_hand_if_unsafe
 def resolve_overwrite(confinement: Confinement, manager: PackageManager, packages: Packages) -> Iterator[Step]:
     """Two packages claim the same file: name both, for one of them has to go."""
-    stuck = unfinished(packages)
-    several = len(by_branch(driver_packages(packages))) > 1  # that is for one-branch
+    stuck = waiting(packages)
+    several = len(branch_sets(driver_packages(packages))) > 1  # that is for one-branch
     if not own_driver(confinement) or manager.kind != "apt" or not stuck or several:
         return
     names = ", ".join(package.name for package in stuck[:6])

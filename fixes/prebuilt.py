@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from gpudoctor import Effort, Manual, Risk, Run, Step, Unavailable, fix
+from gpudoctor.facts.driver_packages import READY_MODULES, Part, driver_packages, released_together, ubuntu_modules
+from gpudoctor.facts.kernel_headers import kernel_metas
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.package_manager import PackageManager, install, reinstall, remove, replace, upgrade
@@ -11,14 +13,11 @@ from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
-from ._driver_set import driver_packages, targets
-from ._headers import kernel_metas
 from ._modules import after_package_change, lacking, load
-from ._packaging import back_to, change, finish_first
-from ._proofs import module_for, removed
+from ._packaging import back_to, change, finish_first, targets
+from ._proofs import installed, module_for, removed
 from ._scope import by_hand_if_unsafe, kernel_release, own_driver
 
-PREFIX = "linux-modules-nvidia-"
 WITH_UBUNTU_KERNELS = ("ubuntu", "linuxmint", "neon", "zorin", "elementary")
 
 
@@ -26,12 +25,9 @@ def module_series(packages: Packages, gpus: PciGpus | Unavailable) -> str:
     """What stands between "linux-modules-nvidia-" and the kernel on Ubuntu: "580-server-open"; "" if nothing tells."""
     user_space = [p.name.removeprefix("libnvidia-compute-") for p in packages.installed()]
     series = next((name for name in user_space if name.partition("-")[0].isdigit() and len(name) < 12), "")
-    for package in packages.installed():
-        name = package.name.removeprefix(PREFIX)
-        if name != package.name and name.startswith(f"{series}-open-"):
-            return f"{series}-open"
-        if name != package.name and name.startswith(f"{series}-"):
-            return series
+    for ready in ubuntu_modules(packages):
+        if ready.series in (series, f"{series}-open"):
+            return ready.series
     names = {package.name for package in packages.installed()}
     modules = {gpu.module for gpu in gpus.gpus} if isinstance(gpus, PciGpus) else set()
     open_module = f"nvidia-dkms-{series}-open" in names or f"nvidia-driver-{series}-open" in names
@@ -43,7 +39,10 @@ def module_series(packages: Packages, gpus: PciGpus | Unavailable) -> str:
 def prebuilt_names(series: str, release: str, packages: Packages) -> tuple[str, ...]:
     """The package for this kernel, and those that bring it with every later one. Raises UnsafeWord."""
     metas = [name.removeprefix("linux-image-") for name in kernel_metas(release, packages)]
-    return (f"{PREFIX}{series}-{kernel_release(release)}", *(f"{PREFIX}{series}-{meta}" for meta in metas))
+    return (
+        f"{READY_MODULES}{series}-{kernel_release(release)}",
+        *(f"{READY_MODULES}{series}-{meta}" for meta in metas),
+    )
 
 
 @fix(
@@ -67,7 +66,7 @@ def install_prebuilt_module(
     """Install Ubuntu's ready-made module for the kernels that lack it, and the package that follows the kernel."""
     if not own_driver(confinement) or manager.kind != "apt" or system.id == "debian":
         return
-    if not any(package.name.startswith(PREFIX) for package in packages.installed()):
+    if not any(package.name.startswith(READY_MODULES) for package in packages.installed()):
         return
     series, bare = module_series(packages, gpus), lacking(kernel, kernels, files)
     if not series or not bare:
@@ -78,13 +77,49 @@ def install_prebuilt_module(
         new = tuple(name for name in names if packages.get(name) is None)
         yield from change(
             manager,
-            install(manager, names),
+            # A package that is there, and its module is not, has to be unpacked anew.
+            install(manager, names) if names[0] in new else reinstall(manager, names[:1]),
             f"Ubuntu has a signed module for kernel {release}; {names[-1]} brings one with every later kernel.",
             module_for(release, "nvidia"),
-            Run(remove(manager, new)) if new else back_to(driver_packages(packages)),
+            Run(remove(manager, new)) if new else back_to(released_together(packages)),
         )
     if kernel.release in bare:
         yield from load(kernel, driver, modules)
+
+
+@fix("upgrade-prebuilt-module", cures=["kernel.module-stale"], effort=Effort.FINISH_PACKAGES)
+@by_hand_if_unsafe
+def upgrade_prebuilt_module(
+    confinement: Confinement,
+    manager: PackageManager,
+    system: OperatingSystem,
+    kernel: Kernel,
+    files: ModuleFiles,
+    packages: Packages,
+    gpus: PciGpus | Unavailable,
+    versions: DriverVersions,
+    driver: LoadedDriver | Unavailable,
+) -> Iterator[Step]:
+    """Upgrade Ubuntu's ready-made module that stayed behind while the libraries moved on."""
+    if not own_driver(confinement) or manager.kind != "apt" or system.id not in WITH_UBUNTU_KERNELS:
+        return
+    series = module_series(packages, gpus)
+    if not series or packages.get(f"{READY_MODULES}{series}-{kernel_release(kernel.release)}") is None:
+        return
+    module = next(iter(files.of(kernel.release)), None)
+    if module is None or module.origin != "prebuilt" or module.version in ("", versions.user_space):
+        return
+    names = prebuilt_names(series, kernel.release, packages)
+    yield from finish_first(manager, packages)
+    yield from change(
+        manager,
+        install(manager, names),
+        f"The libraries are {versions.user_space}, the ready-made module is {module.version}: it is upgraded, or comes "
+        "with the newest kernel.",
+        installed(manager, names),
+        Manual(f"Install the versions from before again, if the repositories have them: {', '.join(names)}."),
+    )
+    yield from after_package_change(kernel, driver, versions.user_space)
 
 
 @fix(
@@ -144,7 +179,7 @@ def keep_one_module(
         return
     names = [package.name for package in packages.installed()]
     built = tuple(name for name in names if name.startswith("nvidia-dkms-"))
-    ready = tuple(name for name in names if name.startswith(PREFIX))
+    ready = tuple(name for name in names if name.startswith(READY_MODULES))
     wanted = [release for release in dict.fromkeys((kernel.release, kernels.next_boot)) if release]
     if not built or not ready:
         return
@@ -187,8 +222,12 @@ def reinstall_module_package(
     if not own_driver(confinement) or manager.kind not in ("dnf", "zypper", "pacman"):
         return
     bare = lacking(kernel, kernels, files)
-    members = [p for p in packages.installed() if _carries_module(manager, p.name)]
-    if not bare or not members or any(p.name.startswith("akmod-nvidia") for p in packages.installed()):
+    members = [
+        member
+        for member in driver_packages(packages)
+        if member.part in (Part.MODULE, Part.READY_MODULE) and "dkms" not in member.name.split("-")
+    ]
+    if not bare or not members or any(member.name.startswith("akmod-nvidia") for member in members):
         return
     names = targets(members, packages)
     argv = reinstall(manager, names) if manager.kind == "zypper" else upgrade(manager, names)
@@ -206,13 +245,3 @@ def reinstall_module_package(
         yield from after_package_change(kernel, driver)
     elif kernel.release in bare:
         yield from load(kernel, driver, modules)
-
-
-def _carries_module(manager: PackageManager, name: str) -> bool:
-    match manager.kind:
-        case "zypper":
-            return "nvidia" in name and "-kmp-" in name
-        case "dnf":
-            return name.startswith("kmod-nvidia") and "dkms" not in name
-        case _:
-            return name in ("nvidia", "nvidia-lts", "nvidia-open", "nvidia-open-lts")

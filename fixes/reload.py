@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Effort, Phase, Risk, Run, Step, fix
+from gpudoctor import Effort, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.loaded import LoadedModules
+from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.processes import DeviceUsers, Holder
 from gpudoctor.facts.system import Confinement, Kernel
 from gpudoctor.facts.versions import DriverVersions
 
-from ._proofs import gone, loaded, loaded_version
+from ._modules import exchange_uvm, uvm_is_free
+from ._proofs import gone, loaded_version
 from ._scope import by_hand_if_unsafe, own_driver
 
 # The driver's own modules. Another that uses them (nvidia_fs, gdrdrv) has users that /dev/nvidia* does not show.
@@ -31,9 +33,13 @@ def reload_driver(
     versions: DriverVersions,
     modules: LoadedModules,
     users: DeviceUsers,
+    gpus: PciGpus | Unavailable,
 ) -> Iterator[Step]:
     """Unload the driver's modules and load the ones from the disk, while nothing holds the GPU."""
     if not own_driver(confinement) or not kernel.running:
+        return
+    # The driver waits for a GPU that has fallen off the bus; unloading may then never end.
+    if isinstance(gpus, PciGpus) and not all(gpu.readable for gpu in gpus.gpus):
         return
     order = unload_order(modules)
     if order is None or not versions.on_disk or versions.on_disk != versions.user_space:
@@ -69,27 +75,8 @@ def reload_driver(
 @by_hand_if_unsafe
 def reload_uvm(confinement: Confinement, kernel: Kernel, modules: LoadedModules, users: DeviceUsers) -> Iterator[Step]:
     """Unload the module that CUDA's memory goes through and load it anew, while no process uses it."""
-    if not own_driver(confinement) or not kernel.running or modules.users.get("nvidia_uvm") != ():
-        return
-    busy = any("nvidia-uvm" in device for holder in users.holders for device in holder.devices)
-    if busy or users.unreadable:
-        return
-    yield Step(
-        Run(("modprobe", "-r", "nvidia_uvm")),
-        "No process has /dev/nvidia-uvm open, so the module can be taken out; the display is not touched.",
-        Phase.RELOAD,
-        Risk.LOW,
-        verify=gone("/sys/module/nvidia_uvm"),
-        undo=Run(("modprobe", "nvidia_uvm")),
-    )
-    yield Step(
-        Run(("modprobe", "nvidia_uvm")),
-        "Loaded anew it forgets what went wrong, mostly in a suspend and resume.",
-        Phase.RELOAD,
-        Risk.LOW,
-        verify=loaded("nvidia_uvm"),
-        undo=Run(("modprobe", "-r", "nvidia_uvm")),
-    )
+    if own_driver(confinement) and kernel.running and uvm_is_free(modules, users):
+        yield from exchange_uvm("Loaded anew it forgets what went wrong, mostly in a suspend and resume.")
 
 
 def unload_order(modules: LoadedModules) -> tuple[str, ...] | None:

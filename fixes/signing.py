@@ -21,7 +21,8 @@ AT_THE_CONSOLE = (
 )
 
 
-@fix("confirm-key", cures=["kernel.mok-enrolment-pending"], effort=Effort.KEY_ENROLMENT)
+# Less than packages in place of the built module: the owner has chosen this way, and a restart ends it.
+@fix("confirm-key", cures=["kernel.mok-enrolment-pending"], effort=Effort.REBOOT)
 @by_hand_if_unsafe
 def confirm_key(confinement: Confinement, secure_boot: SecureBoot) -> Iterator[Step]:
     """Confirm the key that waits to be enrolled, at the machine's console."""

@@ -2,22 +2,14 @@
 
 from collections.abc import Iterable
 
-from gpudoctor import Unavailable
-from gpudoctor.diagnose import Finding, Outcome, Status, run_check
-from gpudoctor.facts.answers import Cuda, Nvml
-from gpudoctor.facts.history import PackageEvent, PackageHistory
-from gpudoctor.facts.package_log import LogLine, PackageManagerLog
 from gpudoctor.facts.packages import Package, Packages
-from gpudoctor.facts.system import Confinement, OperatingSystem
-from gpudoctor.registry import Facts, load_plugins, registry
-from gpudoctor.snapshot import SnapshotHost
+from gpudoctor.facts.system import OperatingSystem
 
 DEBIAN = OperatingSystem("debian", "12", "Debian GNU/Linux 12 (bookworm)", "debian")
 UBUNTU = OperatingSystem("ubuntu", "24.04", "Ubuntu 24.04.3 LTS", "debian")
 FEDORA = OperatingSystem("fedora", "42", "Fedora Linux 42", "fedora")
 SUSE = OperatingSystem("opensuse-leap", "15.6", "openSUSE Leap 15.6", "suse")
 ARCH = OperatingSystem("arch", "", "Arch Linux", "arch")
-HERE = Confinement("", False)
 
 # Seen in the archive of Debian 12: main, and what its security updates bring.
 OLD, NEW = "535.261.03-1", "535.309.01-0+deb12u1"
@@ -243,70 +235,3 @@ HEALTHY = {
     "arch": (ARCH, pacman(arch().values())),
     "no driver": (DEBIAN, dpkg((package("linux-image-amd64", "6.1.176-1"), package("dkms", "3.0.10-8+deb12u1")))),
 }
-
-
-def nvml(code: int = 0) -> Nvml:
-    from gpudoctor.facts.answers import NvmlGpu
-
-    one = NvmlGpu(0, 0, "NVML_SUCCESS", "NVIDIA H200", "GPU-1", "0000:19:00.0", None, (9, 0), None, {}, {})
-    name = "NVML_SUCCESS" if code == 0 else "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
-    return Nvml(code, name, "", "", "", "", None, (one,) if code == 0 else ())
-
-
-def cuda(code: int = 0) -> Cuda:
-    return Cuda(code, "CUDA_SUCCESS" if code == 0 else "CUDA_ERROR_UNKNOWN", "", "", "", 12020, int(code == 0))
-
-
-def event(
-    name: str,
-    action: str,
-    old: str = "",
-    new: str = "",
-    *,
-    when: str = "2026-11-22  06:50:11",
-    command: str = "/usr/bin/unattended-upgrade",
-    complete: bool = True,
-    time: float = 1000.0,
-) -> PackageEvent:
-    return PackageEvent(time, when, action, name, old, new, command, complete, "/var/log/apt/history.log")
-
-
-def history(*events: PackageEvent) -> PackageHistory:
-    return PackageHistory(events)
-
-
-def printed(*texts: str, latest: bool = True, source: str = "/var/log/apt/term.log") -> PackageManagerLog:
-    return PackageManagerLog(tuple(LogLine(source, "2026-11-22 06:50:11", text, latest) for text in texts))
-
-
-# What the checks ask for beside the packages: nothing noteworthy, and no driver that answers.
-_ELSE = (HERE, PackageHistory(()), PackageManagerLog(()))
-
-
-def outcome(check: str, *facts: object, without: tuple[type, ...] = ()) -> Outcome:
-    """What becomes of a check on these facts and a quiet rest; `without`, and what is not given, are unknown."""
-    load_plugins()
-    known = {type(fact): fact for fact in (*_ELSE, *facts)}
-    found = run_check(registry.checks[check], Facts(SnapshotHost({}), {**known, **dict.fromkeys(without, _NOT_TOLD)}))
-    assert found.status is not Status.CRASHED, found.reason
-    return found
-
-
-_NOT_TOLD = Unavailable("not told")
-
-
-def finding(check: str, *facts: object, without: tuple[type, ...] = ()) -> Finding:
-    """The only thing that a check finds."""
-    found = outcome(check, *facts, without=without)
-    assert found.status is Status.FOUND, (found.status, found.reason)
-    (only,) = found.findings
-    return only
-
-
-def status(check: str, *facts: object, without: tuple[type, ...] = ()) -> Status:
-    return outcome(check, *facts, without=without).status
-
-
-def proof(found: Finding) -> str:
-    """The evidence as one text, a line each."""
-    return "\n".join(f"{evidence.source}: {evidence.value}" for evidence in found.evidence)

@@ -44,7 +44,7 @@ class Nvml(NamedTuple):
     driver_version: str  # of the loaded driver, "" without
     cuda_version: int | None  # 12020 for CUDA 12.2
     gpus: tuple[NvmlGpu, ...]
-    complete: bool = True  # False: nvidia-smi told it in NVML's place, and there may be more GPUs than it lists
+    complete: bool = True  # False: it was cut short, or lists what a container was given: there may be more GPUs
 
 
 class Cuda(NamedTuple):
@@ -81,7 +81,7 @@ def driver_answers(
 
 
 @fact
-def nvml(asked: DriverAnswers, host: Host) -> Nvml:
+def nvml(asked: DriverAnswers, host: Host, confinement: Confinement) -> Nvml:
     """NVML's part. Where only our own way to NVML is broken, as without nvidia-ml-py, nvidia-smi tells it.
 
     Not where NVML hung or crashed, since nvidia-smi would, too. Nor without a module: run by root, it loads one.
@@ -90,7 +90,8 @@ def nvml(asked: DriverAnswers, host: Host) -> Nvml:
     if failure.startswith("no usable answer") and "nvidia" in asked.before.modules:
         return _from_nvidia_smi(host, failure)
     answer = answer_of(asked, "nvml", "NVML")
-    gpus = answer.get("gpus")
+    told = answer.get("gpus")
+    gpus = tuple(_gpu(gpu) for gpu in told if isinstance(gpu, dict)) if isinstance(told, list) else ()
     return Nvml(
         _number(answer, "return_code") or 0,
         _text(answer, "return_name"),
@@ -99,7 +100,8 @@ def nvml(asked: DriverAnswers, host: Host) -> Nvml:
         _text(answer, "nvml_version"),
         _text(answer, "driver_version"),
         _number(answer, "cuda_driver_version"),
-        tuple(_gpu(gpu) for gpu in gpus if isinstance(gpu, dict)) if isinstance(gpus, list) else (),
+        gpus,
+        not (gpus and (confinement.container or confinement.batch_job)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which packages matter to the GPU: the one place that both the list of packages and their history ask."""
+"""Which packages matter to the GPU: the one place that the list of packages, their history and the checks ask."""
 
 # Kernels are "linux-*" on Debian and Ubuntu, "linux" on Arch, "kernel*" with Red Hat and SUSE.
 _NAMES = ("linux", "dkms", "mokutil")
@@ -18,10 +18,18 @@ _PREFIXES = (
     "datacenter-gpu-manager",
 )
 
+_KERNEL = ("linux-image", "linux-headers", "linux-modules", "linux-kbuild", "kernel", "initramfs-tools", "dracut")
+_GPU = ("dkms", "akmod", "kmod-", "libcuda1", "libnvcuvid", "libnvoptix", "cuda-", "glx-", "update-glx")
+
 
 def is_of_interest(name: str) -> bool:
     """NVIDIA's driver, CUDA and container packages, kernels and headers, module builders, gcc and Secure Boot tools."""
     return "nvidia" in name or name.startswith(_PREFIXES) or name in _NAMES or _is_compiler(name)
+
+
+def concerns_gpu(name: str) -> bool:
+    """Would the GPU be missed if this package were broken: the driver, a kernel, and what builds modules?"""
+    return "nvidia" in name or name.startswith((*_KERNEL, *_GPU))
 
 
 def globs() -> tuple[str, ...]:

@@ -34,6 +34,10 @@ class Package(NamedTuple):
         return version if is_driver_version(version) and is_of_interest(self.name) else ""
 
 
+# Begun and not ended; packages that only wait for a trigger are whole.
+UNFINISHED = ("unpacked", "half-configured", "half-installed")
+
+
 class Packages(NamedTuple):
     """Packages of interest: NVIDIA's driver, CUDA and container packages, kernels, headers, dkms, compilers; and
     every package, whatever its name, that is neither installed nor removed cleanly."""
@@ -44,6 +48,10 @@ class Packages(NamedTuple):
 
     def installed(self) -> tuple[Package, ...]:
         return tuple(package for package in self.packages if package.state != "removed")
+
+    def unfinished(self, *more: str) -> tuple[Package, ...]:
+        """Packages whose installation was begun and not ended, whatever their name; `more`: other states that count."""
+        return tuple(package for package in self.packages if package.state in (*UNFINISHED, *more))
 
     def get(self, name: str) -> Package | None:
         return next((package for package in self.installed() if package.name == name), None)

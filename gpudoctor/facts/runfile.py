@@ -32,7 +32,7 @@ def runfile_traces(host: Host) -> RunfileTraces:
     programs = [path for path in _PROGRAMS if host.status(path) is not None]
     owned = _owned(host, programs) if programs else set()
     paths += [path for path in programs if path not in owned]
-    log = host.read(_LOG)
+    log = _log(host)
     return RunfileTraces(
         tuple(paths),
         version or logged_version(log or ""),
@@ -54,6 +54,13 @@ def _record(host: Host) -> tuple[list[str], str]:
         # Locked to all but root, as the installer makes it: that it is there is all an ordinary user can see.
         return [_RECORD], ""
     return [f"{_RECORD}/{name}" for name in ("dirs", "log") if name in names], version
+
+
+def _log(host: Host) -> str | None:
+    try:
+        return host.read(_LOG)
+    except Unavailable:  # it only tells the version; whether a driver was installed is told by the other traces
+        return None
 
 
 def recorded_version(text: str) -> str:

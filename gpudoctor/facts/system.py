@@ -43,8 +43,9 @@ class Boot(NamedTuple):
 class Confinement(NamedTuple):
     """Where the doctor runs: in a container or in WSL the driver is the host's."""
 
-    container: str  # "docker", "podman", "lxc", "kubernetes", "container" (kind unknown), "" outside
+    container: str  # "docker", "podman", "lxc", "kubernetes", "containerd", "enroot", "apptainer"..., "" outside
     wsl: bool
+    batch_job: bool = False  # of Slurm and its like, which give a job some of the machine's GPUs and hide the others
 
 
 class Identity(NamedTuple):
@@ -129,7 +130,28 @@ def confinement(host: Host) -> Confinement:
         release = host.read("/proc/sys/kernel/osrelease") or ""
     except NotRunning:
         release = ""
-    return Confinement(_container(host), "microsoft" in release.lower())
+    return Confinement(_container(host), "microsoft" in release.lower(), _is_batch_job(host))
+
+
+_BATCH_SYSTEMS = ("/slurm", "/pbs_jobs", "/pbspro", "/lsf/", "/htcondor")
+# Where container engines keep the images that they mount as "/".
+_ENGINES = {
+    "/docker/": "docker",
+    "/containerd/": "containerd",
+    "/io.containerd": "containerd",
+    "/containers/storage/": "podman",
+    "/enroot/": "enroot",
+    "/apptainer/": "apptainer",
+    "/singularity/": "apptainer",
+}
+
+
+def _is_batch_job(host: Host) -> bool:
+    """By the control group that the batch system made for it."""
+    try:
+        return any(name in (host.read("/proc/self/cgroup") or "") for name in _BATCH_SYSTEMS)
+    except Unavailable:
+        return False
 
 
 def _container(host: Host) -> str:
@@ -148,7 +170,19 @@ def _container(host: Host) -> str:
         return "docker"
     if kind and kind != "wsl":
         return kind
-    return "lxc" if "/lxc/" in cgroups else ""
+    if "/lxc/" in cgroups:
+        return "lxc"
+    return _engine_of_image(host)
+
+
+def _engine_of_image(host: Host) -> str:
+    """Whose image "/" is; some engines leave no other mark. "" where it is none."""
+    try:
+        mounts = host.read("/proc/self/mountinfo") or ""
+    except Unavailable:
+        return ""
+    roots = [line for line in mounts.splitlines() if line.split(" ", 5)[4:5] == ["/"]]
+    return next((engine for place, engine in _ENGINES.items() for root in roots if place in root), "")
 
 
 @fact

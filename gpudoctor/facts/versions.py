@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from gpudoctor.facts.dkms import Dkms
+from gpudoctor.facts.driver_packages import Part, brings_libraries, driver_packages
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFile, ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
-from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Kernel
 from gpudoctor.host import NotRunning, Unavailable
@@ -32,29 +33,6 @@ class DriverWanted(NamedTuple):
     reasons: tuple[str, ...]
 
 
-def is_user_space_package(package: Package) -> bool:
-    """Does it carry libcuda or libnvidia-ml? By the names of Debian, Ubuntu, NVIDIA, Fedora, SUSE and Arch."""
-    name = package.name
-    return name in (
-        "libcuda1",
-        "libnvidia-ml1",
-        "nvidia-driver-cuda",
-        "nvidia-driver-cuda-libs",
-        "nvidia-driver-libs",
-        "xorg-x11-drv-nvidia-cuda-libs",
-        "xorg-x11-drv-nvidia-libs",
-        "nvidia-utils",
-    ) or name.startswith(("libnvidia-compute-", "libnvidia-compute", "nvidia-compute-G0", "nvidia-compute-utils-G0"))
-
-
-def is_driver_package(package: Package) -> bool:
-    """Does this package bring a part of the kernel driver or its user space?"""
-    return is_user_space_package(package) or package.name.startswith(
-        ("nvidia-driver", "nvidia-kernel", "nvidia-dkms", "nvidia-open", "linux-modules-nvidia", "akmod-nvidia")
-        + ("kmod-nvidia", "nvidia-tesla", "nvidia-legacy", "xorg-x11-drv-nvidia", "nvidia-gfxG0", "nvidia-video-G0")
-    )
-
-
 @fact
 def driver_versions(
     kernel: Kernel,
@@ -70,7 +48,7 @@ def driver_versions(
     module = next(iter(files.of(kernel.release)), None) or ModuleFile("", "", "", "", "", "", "", 0.0)
     library = libraries.get("libcuda.so.1") or libraries.get("libnvidia-ml.so.1")
     package = next(
-        (p for p in packages.installed() if is_user_space_package(p)) if isinstance(packages, Packages) else iter(()),
+        (p for p in packages.installed() if brings_libraries(p.name)) if isinstance(packages, Packages) else iter(()),
         None,
     )
     next_boot = kernels.next_boot if isinstance(kernels, InstalledKernels) else ""
@@ -92,8 +70,8 @@ def driver_wanted(packages: Packages | Unavailable, dkms: Dkms, runfile: Runfile
     """From what is installed; a package manager that cannot be read leaves the other two to decide."""
     reasons = []
     if isinstance(packages, Packages):
-        driver = [package.name for package in packages.installed() if is_driver_package(package)]
-        reasons += [f"package {name}" for name in driver[:3]]
+        driver = [member for member in driver_packages(packages) if member.part not in (Part.TOOL, Part.FIRMWARE)]
+        reasons += [f"package {member.name}" for member in driver[:3]]
     reasons += [f"DKMS source {source.module}/{source.version}" for source in dkms.sources]
     reasons += [f"installer trace {path}" for path in runfile.paths[:1]]
     return DriverWanted(tuple(reasons))

@@ -49,8 +49,8 @@ def test_fine_on_a_healthy_machine(check: str) -> None:
 def test_upgrade_under_a_running_module() -> None:
     found = finding(MISMATCH, *PENDING, REFUSED, cuda(999), upgraded())
     assert found.summary == (
-        f"The driver in memory is {OLD}, its libraries are {NEW}: an upgrade on 2026-11-22 06:50:11 has replaced the "
-        "files, the old module is still loaded."
+        f"The driver in memory is {OLD}, its libraries are {NEW}: an upgrade on 2026-11-22 06:50:11 by "
+        "`/usr/bin/unattended-upgrade` has replaced the files, the old module is still loaded."
     )
     assert found.subject == f"{FOLDER}/libcuda.so.{NEW}"
     told = evidence_of(found)

@@ -138,6 +138,9 @@ def test_headers_of_fedora_with_akmods() -> None:
         ("debian", "6.12.95+deb12-amd64", "", "linux-headers-amd64 "),
         ("debian", "6.8.0-45-generic", "linux-image-generic-hwe-22.04", "linux-headers-generic-hwe-22.04 "),
         ("debian", "6.8.0-1021-aws", "", "linux-headers-aws "),
+        ("debian", "6.8.12-4-pve", "", "Install proxmox-headers-6.8.12-4-pve "),
+        ("debian", "6.8.12-4-pve", "", "proxmox-default-headers "),
+        ("fedora", "6.14.5-300.fc42.aarch64+64k", "", "Install kernel-64k-devel-6.14.5-300.fc42.aarch64 "),
         ("suse", "6.4.0-150600.23.7-default", "", "'kernel-default-devel=6.4.0-150600.23.7'"),
         ("arch", "6.14.4-arch1-1", "", "pacman -Syu linux-headers`"),
         ("arch", "6.12.25-1-lts", "", "pacman -Syu linux-lts-headers`"),
@@ -203,7 +206,8 @@ def test_module_missing_without_a_source() -> None:
 
 def test_module_missing_because_the_running_kernel_was_removed_wants_a_reboot() -> None:
     finding = only(MISSING, kernel("6.14.3-arch1-1"), versions("", "", BEFORE))
-    assert "reboot into an installed one" in finding.remedy
+    assert "An upgrade has removed the files of the running kernel" in finding.summary
+    assert "Reboot into an installed kernel" in finding.remedy
     assert OLD in finding.remedy
 
 

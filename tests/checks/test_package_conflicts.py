@@ -3,26 +3,8 @@
 import re
 
 import pytest
-from package_machines import (
-    DEBIAN,
-    FEDORA,
-    HEALTHY,
-    UBUNTU,
-    cuda,
-    dpkg,
-    event,
-    fedora_rpmfusion,
-    finding,
-    history,
-    nvml,
-    outcome,
-    package,
-    printed,
-    proof,
-    rpm,
-    status,
-    ubuntu,
-)
+from package_findings import cuda, event, finding, history, nvml, outcome, printed, proof, status
+from package_machines import DEBIAN, FEDORA, HEALTHY, UBUNTU, dpkg, fedora_rpmfusion, package, rpm, ubuntu
 
 from gpudoctor import Severity
 from gpudoctor.diagnose import Status
@@ -131,6 +113,10 @@ def test_many_files_of_one_pair_are_told_once() -> None:
     ]
     found = finding(CHECK, FEDORA, rpm(fedora_rpmfusion().values()), printed(*lines))
     assert len(found.evidence) == 1
+    pair = "file /usr/bin/nvidia-smi from install of nvidia-driver-cuda-3:580.95.05-1.el9.x86_64 conflicts with file "
+    pair += "from package xorg-x11-drv-nvidia-cuda-3:580.95.05-1.fc42.x86_64"
+    found = finding(CHECK, FEDORA, rpm(fedora_rpmfusion().values()), printed(*lines, pair))
+    assert "xorg-x11-drv-nvidia-cuda (nor could 1 more)." in found.summary
 
 
 def test_an_unreadable_log_matters_only_where_something_is_broken() -> None:

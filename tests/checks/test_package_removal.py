@@ -3,23 +3,8 @@
 import re
 
 import pytest
-from package_machines import (
-    DEBIAN,
-    FEDORA,
-    HEALTHY,
-    UBUNTU,
-    bookworm,
-    dpkg,
-    event,
-    finding,
-    history,
-    outcome,
-    package,
-    proof,
-    rpm,
-    status,
-    ubuntu,
-)
+from package_findings import event, finding, history, outcome, proof, status
+from package_machines import DEBIAN, FEDORA, HEALTHY, UBUNTU, bookworm, dpkg, package, rpm, ubuntu
 
 from gpudoctor import NotRunning, Severity, Unavailable
 from gpudoctor.diagnose import Status
@@ -96,6 +81,14 @@ def test_settings_of_an_older_branch_are_not_what_was_removed_last() -> None:
     took = event("libnvidia-compute-580", "remove", "580.95.05-0ubuntu0.24.04.2", command="apt remove libnvidia*")
     found = finding(CHECK, UBUNTU, dpkg([old, *removed("libnvidia-compute-580")]), *REST, history(took))
     assert "470" not in found.summary + found.remedy
+
+
+def test_firmware_or_programs_alone_are_no_driver() -> None:
+    took = [event(name, "purge", "535.261.03-1") for name in ("firmware-nvidia-gsp", "nvidia-smi")]
+    assert status(CHECK, DEBIAN, dpkg([]), *REST, history(*took)) is Status.OK
+    driver = event("libcuda1", "purge", "535.261.03-1", time=took[0].time - 3600)
+    found = finding(CHECK, DEBIAN, dpkg([]), *REST, history(driver, *took))
+    assert "`apt-get install libcuda1`" in found.remedy
 
 
 def test_what_was_installed_again_or_by_another_name_is_fine() -> None:

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from package_findings import cuda, finding, nvml, outcome, proof, status
 from package_machines import (
     DEBIAN,
     FEDORA,
@@ -12,16 +13,10 @@ from package_machines import (
     UBUNTU,
     UBUNTU_DEVELOPERS,
     bookworm,
-    cuda,
     dpkg,
     fedora_rpmfusion,
-    finding,
-    nvml,
-    outcome,
     package,
-    proof,
     rpm,
-    status,
     ubuntu,
     ubuntu_prebuilt,
 )

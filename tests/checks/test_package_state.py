@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from package_findings import cuda, event, finding, history, nvml, outcome, printed, proof, status
 from package_machines import (
     ARCH,
     DEBIAN,
@@ -12,20 +13,11 @@ from package_machines import (
     OLD,
     arch,
     bookworm,
-    cuda,
     dpkg,
-    event,
     fedora_rpmfusion,
-    finding,
-    history,
-    nvml,
-    outcome,
     package,
     pacman,
-    printed,
-    proof,
     rpm,
-    status,
     tesla_470,
 )
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from package_findings import cuda, event, finding, history, nvml, outcome, proof, status
 from package_machines import (
     ARCH,
     DEBIAN,
@@ -17,19 +18,11 @@ from package_machines import (
     bookworm,
     bookworm_held,
     bookworm_held_back,
-    cuda,
     dpkg,
-    event,
     fedora_rpmfusion,
-    finding,
-    history,
-    nvml,
-    outcome,
     package,
     pacman,
-    proof,
     rpm,
-    status,
     suse,
     tesla_470,
     ubuntu,
@@ -192,6 +185,9 @@ def test_a_hold_does_not_reach_the_modules_of_the_next_kernel() -> None:
     found = finding(HELD, UBUNTU, dpkg(machine.values()))
     assert "can move linux-modules-nvidia-580-server-generic on without it" in found.summary
     assert "6.8.0-90-generic" not in found.remedy
+    machine["oem"] = package("linux-modules-nvidia-580-server-oem-24.04b", "6.14.0-1007.7")
+    found = finding(HELD, UBUNTU, dpkg(machine.values()))
+    assert "linux-modules-nvidia-580-server-oem-24.04b" in found.summary
 
 
 def test_an_exact_dependency_that_is_not_there() -> None:

@@ -32,6 +32,14 @@ def test_one_branch_stays(ubuntu, a_package, commands):
     assert steps_of("one-branch", *ubuntu) == ()
 
 
+def test_the_server_set_and_the_desktop_set_are_two(ubuntu, a_package, commands):
+    """Of one version, and with the same files: only their names tell them apart."""
+    names = ("libnvidia-compute-580", "nvidia-dkms-580", "libnvidia-compute-580-server", "libnvidia-cfg1-580-server")
+    packages = Packages("dpkg", tuple(a_package(name, "580.95.05-0ubuntu1") for name in names))
+    typed = commands(steps_of("one-branch", *ubuntu, packages))
+    assert typed[0].endswith(" remove libnvidia-compute-580-server libnvidia-cfg1-580-server")
+
+
 def test_two_makers_are_a_persons_choice(ubuntu, a_package, by_hand):
     packages = Packages(
         "dpkg",
@@ -41,7 +49,7 @@ def test_two_makers_are_a_persons_choice(ubuntu, a_package, by_hand):
         ),
     )
     text = by_hand(steps_of("one-origin", *ubuntu, packages))
-    assert "Ubuntu Developers: libnvidia-compute-580" in text
+    assert "Ubuntu: libnvidia-compute-580" in text
     assert "preferences.d" in text
     assert steps_of("one-origin", *ubuntu) == ()
 

@@ -1,8 +1,12 @@
 """Packages of the driver: finish, align, release, put back, remove the second driver."""
 
 import pytest
+from package_findings import status
+from package_machines import DEBIAN, HEALTHY, bookworm_held, bookworm_held_back, dpkg, package
+from package_machines import ubuntu as ubuntu_packages
 
 from gpudoctor import Manual, Phase, Reboot
+from gpudoctor.diagnose import Status
 from gpudoctor.facts.history import PackageEvent, PackageHistory
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.packages import Packages
@@ -104,6 +108,46 @@ def test_align_with_others(machines, a_package, commands, name, database, comman
     assert commands(steps_of("align-packages", *machines[name], packages))[0] == command
 
 
+# They go with a driver of any version; bookworm_held_back has one that apt moved on past a hold.
+COMPANIONS = [
+    package(name, "580.82.07-0ubuntu1")
+    for name in ("libnvidia-common-580", "nvidia-legacy-check", "nvidia-firmware-580-580.82.07", "nvidia-settings")
+]
+
+
+def a_library_alone_moved_on() -> Packages:
+    newer = package("libnvidia-compute-580", "580.105.08-0ubuntu0.24.04.1")
+    return dpkg({**ubuntu_packages(), newer.name: newer}.values())
+
+
+@pytest.mark.parametrize(
+    "packages",
+    [
+        *(packages for _, packages in HEALTHY.values()),
+        *(
+            bookworm_held_back(),
+            dpkg([*ubuntu_packages().values(), *COMPANIONS]),
+            bookworm_held(),
+            a_library_alone_moved_on(),
+        ),
+    ],
+)
+def test_align_judges_as_the_check_does(debian, packages):
+    """One of them would otherwise name a fault that the other does not see."""
+    found = status("packages.partial-upgrade", DEBIAN, packages)
+    steps = steps_of("align-packages", *debian, packages)
+    assert bool(steps) == (found is Status.FOUND)
+
+
+def test_align_leaves_companions_of_any_version_alone(ubuntu, commands):
+    lagging = {one.name: one for one in (*a_library_alone_moved_on().packages, *COMPANIONS)}
+    (command,) = commands(steps_of("align-packages", *ubuntu, dpkg(lagging.values())))
+    assert "nvidia-dkms-580-open=580.105.08" in command
+    assert "nvidia-driver-580-open=580.105.08" in command, "it is tied to the old version of the others"
+    for other in ("libnvidia-common", "nvidia-legacy-check", "nvidia-firmware", "nvidia-settings"):
+        assert other not in command
+
+
 def test_foreign_architectures_are_named(debian, a_package, commands):
     packages = Packages(
         "dpkg",
@@ -137,7 +181,7 @@ def test_release_a_partial_hold(debian, a_package, commands):
     [("fedora", "dnf -y versionlock delete"), ("suse", "zypper --non-interactive removelock"), ("arch", "IgnorePkg")],
 )
 def test_release_holds_of_others(machines, a_package, name, words):
-    packages = Packages("rpm", (a_package("akmod-nvidia", hold=True), a_package("nvidia-compute-G06")))
+    packages = Packages("rpm", (a_package("akmod-nvidia", hold=True), a_package("xorg-x11-drv-nvidia-cuda-libs")))
     (step,) = steps_of("release-holds", *machines[name], packages)
     assert words in str(step.action)
 

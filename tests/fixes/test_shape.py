@@ -8,7 +8,7 @@ from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.devices import DeviceNode, DeviceNodes
 from gpudoctor.facts.dkms import Dkms, DkmsSource
 from gpudoctor.facts.history import PackageEvent, PackageHistory
-from gpudoctor.facts.kernels import InstalledKernels
+from gpudoctor.facts.kernels import InstalledKernels, ModuleFile, ModuleFiles
 from gpudoctor.facts.loaded import LoadedModules
 from gpudoctor.facts.modprobe import ModprobeConfig, ModprobeLine
 from gpudoctor.facts.package_manager import simulate
@@ -45,7 +45,7 @@ def everything(machine, with_module, a_package):
     """The machine in many states at once; fixes take what concerns them."""
     nodes = DeviceNodes((DeviceNode("/dev/nvidiactl", 0o660, 0, 44, (195, 255)),), {"nvidia-uvm": 511}, False)
     sick = NvmlGpu(0, 15, "NVML_ERROR_GPU_IS_LOST", "", "", "0000:01:00.0", None, None, None, {}, {})
-    removed = PackageEvent(1.0, "", "remove", "nvidia-utils", "1", "", "", True, "")
+    removed = PackageEvent(1.0, "", "remove", "nvidia-driver-999", "999.10.10-1", "", "", True, "")
     common = (
         nodes,
         Nvml(0, "", "", "", "", "", None, (sick,)),
@@ -86,6 +86,9 @@ def everything(machine, with_module, a_package):
     yield (*with_module(bare), PciGpus((HELD_GPU,)), SecureBoot(True, "", (SigningKey("/a/k", True, False),)))
     yield (*with_module(bare), PciGpus((FREE_GPU,)), SecureBoot(True, "", (SigningKey("/a/k", False, True),)))
     yield (*bare, packages._replace(packages=(*packages.packages, *both)), Dkms(False, ()))
+    lagging = ModuleFile(kernel.release, "/lib/modules/nvidia.ko", "prebuilt", "580.10.10", "", "", "signed", 0.0)
+    names = ("libnvidia-compute-580", f"linux-modules-nvidia-580-{kernel.release}")
+    yield (*loaded, ModuleFiles((lagging,)), Packages("dpkg", tuple(a_package(name) for name in names)))
     yield (*bare, Confinement("docker", False))
 
 

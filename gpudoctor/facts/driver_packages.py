@@ -1,11 +1,8 @@
 """What each package is to the driver: which part of it, of which version, in which set of packages, and from whom."""
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor import Unavailable
-from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.packages import Package, Packages
 
 
@@ -49,7 +46,8 @@ _APART = (
     *("libnvidia-common", "libnvidia-container", "libnvidia-nscq"),
     *("nvidia-driver-pinning", "nvidia-driver-assistant", "nvidia-driver-local-repo"),
 )
-_READY = ("linux-modules-nvidia-", "linux-objects-nvidia-", "linux-signatures-nvidia-")
+READY_MODULES = "linux-modules-nvidia-"
+_READY = (READY_MODULES, "linux-objects-nvidia-", "linux-signatures-nvidia-")
 _LIBRARIES = (
     *("lib", "xserver-xorg-video-nvidia", "xorg-x11-drv-nvidia", "xorg-x11-nvidia", "x11-video-nvidia"),
     *("nvidia-driver", "nvidia-compute", "nvidia-gl", "nvidia-video", "nvidia-opencl", "nvidia-egl", "nvidia-vulkan"),
@@ -63,6 +61,11 @@ def driver_packages(packages: Packages) -> tuple[DriverPackage, ...]:
     """The installed ones, in the order of the database."""
     found = (as_driver_package(package, packages.manager) for package in packages.installed())
     return tuple(package for package in found if package)
+
+
+def released_together(packages: Packages) -> tuple[DriverPackage, ...]:
+    """The installed ones that carry the driver's version: all but the modules made for one kernel."""
+    return tuple(member for member in driver_packages(packages) if member.version)
 
 
 def as_driver_package(package: Package, manager: str) -> DriverPackage | None:
@@ -90,7 +93,7 @@ def _part(package: Package, manager: str) -> Part | None:
         return Part.READY_MODULE
     if "meta" in words:
         return Part.META
-    if "dkms" in words or "kmp" in words or ("kernel" in words and "source" in words):
+    if ("dkms" in words and "no" not in words) or "kmp" in words or ("kernel" in words and "source" in words):
         return Part.MODULE
     if name.startswith(("akmod-nvidia", "kmod-nvidia")) or (manager == "pacman" and name in _ARCH_MODULES):
         return Part.MODULE
@@ -130,19 +133,6 @@ def _family(name: str) -> str:
     return ""
 
 
-def by_family(members: Iterable[DriverPackage]) -> Mapping[str, tuple[DriverPackage, ...]]:
-    """Sets of packages that could each be a driver; within one of them versions must agree."""
-    found: dict[str, tuple[DriverPackage, ...]] = {}
-    for member in members:
-        found[member.family] = (*found.get(member.family, ()), member)
-    return found
-
-
-def newest(versions: Iterable[str]) -> str:
-    """The highest of some driver versions, which are numbers and dots."""
-    return max(versions, key=lambda version: [int(part) for part in version.split(".")])
-
-
 _MAKERS = {
     "Debian": ("debian",),  # before NVIDIA: "Debian NVIDIA Maintainers"
     "Ubuntu": ("ubuntu", "canonical"),
@@ -162,95 +152,39 @@ def maker_of(package: Package) -> str:
     return "" if maker == "Ubuntu" and package.version.endswith(("-0ubuntu1", "-1ubuntu1")) else maker
 
 
-class Requirement(NamedTuple):
-    """One alternative of a dependency: "libnvidia-ml1 (= 535.309.01-1)"."""
+def brings_libraries(name: str) -> bool:
+    """Is libcuda or libnvidia-ml in it? By the names of Debian, Ubuntu, NVIDIA, Fedora, SUSE and Arch."""
+    if name in ("nvidia-utils", "nvidia-driver-libs", "nvidia-driver-cuda", "nvidia-driver-cuda-libs"):
+        return True
+    if name.startswith(("libcuda1", "libnvidia-ml", "libnvidia-compute", "nvidia-compute-G0")):
+        return True
+    # Of older branches: libnvidia-tesla-470-cuda1, xorg-x11-drv-nvidia-470xx-cuda-libs.
+    return name.startswith(("libnvidia-", "xorg-x11-drv-nvidia")) and name.endswith(("-cuda1", "-ml1", "-libs"))
+
+
+class UbuntuModules(NamedTuple):
+    """An Ubuntu package of ready-made modules: linux-modules-nvidia-BRANCH[-server][-open]-KERNEL or -FLAVOUR."""
 
     name: str
-    operator: str  # "" any version
-    version: str
+    series: str  # "580-server-open"
+    kernel: str  # release, "" for the package that follows a flavour
+    flavour: str  # "generic-hwe-24.04", "" for the one of a kernel
 
 
-def requirements_of(dependency: str) -> tuple[Requirement, ...]:
-    """The alternatives of "a (= 1) | b"."""
-    found = []
-    for alternative in dependency.split("|"):
-        name, _, condition = alternative.strip().partition(" (")
-        operator, _, version = condition.rstrip(")").partition(" ")
-        found.append(Requirement(name.partition("(")[0].partition(":")[0], operator, version.strip()))
-    return tuple(found)
+def as_ubuntu_modules(name: str) -> UbuntuModules | None:
+    """None for the name of any other package."""
+    words = name.removeprefix(READY_MODULES).split("-")
+    if not name.startswith(READY_MODULES) or not words[0].isdigit():
+        return None
+    split = 1
+    while split < len(words) and words[split] in ("server", "open"):
+        split += 1
+    series, rest = "-".join(words[:split]), "-".join(words[split:])
+    own = rest[:1].isdigit()
+    return UbuntuModules(name, series, rest if own else "", "" if own else rest)
 
 
-def bound_to(held: Iterable[str], members: Iterable[DriverPackage]) -> set[str]:
-    """The names that cannot move while these are held: their dependencies allow no newer version of each other."""
-    members = tuple(members)
-    names = {member.name for member in members}
-    pairs = [
-        {member.name, requirement.name}
-        for member in members
-        for dependency in member.package.depends
-        for requirement in requirements_of(dependency)
-        if requirement.name in names and requirement.operator in ("=", "<=", "<<", "<")
-    ]
-    bound = {*held}
-    while grown := [pair for pair in pairs if pair & bound and not pair <= bound]:
-        bound.update(*grown)
-    return bound
-
-
-class Unmet(NamedTuple):
-    """A dependency on one exact version that is not there."""
-
-    package: Package
-    dependency: str  # as written
-    instead: str  # "installed is 535.261.03-1", "it is not installed"
-
-
-def unmet_exact(packages: Packages) -> Iterator[Unmet]:
-    """Among the driver's own packages. What may be met by a provided name is passed over."""
-    members = driver_packages(packages)
-    for member in members:
-        for dependency in member.package.depends:
-            wanted = requirements_of(dependency)
-            if any(requirement.operator != "=" or ".so" in requirement.name for requirement in wanted):
-                continue
-            there = [other.package for other in members if any(other.name == one.name for one in wanted)]
-            if any(_is_version(one.version, found) for found in there for one in wanted if one.name == found.name):
-                continue
-            if there:
-                yield Unmet(member.package, dependency, f"installed is {there[0].version}")
-            elif packages.manager == "dpkg" and not packages.damage and _is_own(wanted):
-                yield Unmet(member.package, dependency, "it is not installed")
-
-
-def _is_version(version: str, package: Package) -> bool:
-    """rpm and pacman leave out the release, a provided name carries the driver's version alone."""
-    own = package.version
-    return version in (own, package.upstream, own.partition(":")[2]) or own.startswith(f"{version}-")
-
-
-def _is_own(wanted: tuple[Requirement, ...]) -> bool:
-    return all("nvidia" in requirement.name or requirement.name.startswith("libcuda1") for requirement in wanted)
-
-
-_KERNEL = ("linux-image", "linux-headers", "linux-modules", "linux-kbuild", "kernel", "initramfs-tools", "dracut")
-_GPU = ("dkms", "akmod", "kmod-", "libcuda1", "libnvcuvid", "libnvoptix", "cuda-", "glx-", "update-glx")
-
-
-def concerns_gpu(name: str) -> bool:
-    """Would the GPU be missed if this package were broken: the driver, a kernel, and what builds modules?"""
-    return "nvidia" in name or name.startswith((*_KERNEL, *_GPU))
-
-
-UNFINISHED = ("unpacked", "half-configured", "half-installed")
-
-
-def unfinished(packages: Packages) -> tuple[Package, ...]:
-    """Whatever its name: begun and not ended. Waiting triggers alone are none."""
-    return tuple(package for package in packages.packages if package.state in UNFINISHED)
-
-
-def gpu_works(nvml: Nvml | Unavailable, cuda: Cuda | Unavailable) -> bool:
-    """Seen, not inferred: both libraries started, and every GPU answered."""
-    if isinstance(nvml, Unavailable) or isinstance(cuda, Unavailable) or nvml.return_code or cuda.return_code != 0:
-        return False
-    return bool(nvml.gpus) and all(gpu.return_code == 0 for gpu in nvml.gpus)
+def ubuntu_modules(packages: Packages) -> tuple[UbuntuModules, ...]:
+    """Those that are installed."""
+    found = (as_ubuntu_modules(package.name) for package in packages.installed())
+    return tuple(modules for modules in found if modules)

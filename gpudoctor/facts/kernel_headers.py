@@ -1,12 +1,10 @@
-"""Names of the packages that bring a kernel's headers, and the next kernel together with its headers."""
+"""Names of the packages that bring a kernel's headers, without which no module can be built for it."""
 
 from typing import NamedTuple
 
-from gpudoctor.facts.package_manager import Argv, PackageManager, install, install_versions
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import OperatingSystem
-
-from ._scope import kernel_release
+from gpudoctor.host import Unavailable
 
 
 class HeaderPackages(NamedTuple):
@@ -26,39 +24,48 @@ def flavour_of(release: str) -> str:
     return "-".join(words)
 
 
-def kernel_metas(release: str, packages: Packages) -> tuple[str, ...]:
-    """What brings every next kernel of this flavour on Debian and Ubuntu: linux-image-amd64, linux-image-generic..."""
+def kernel_metas(release: str, packages: Packages | Unavailable) -> tuple[str, ...]:
+    """What is installed of what brings every next kernel of this flavour on Debian and Ubuntu: linux-image-amd64,
+    linux-image-generic-hwe-24.04... Ubuntu has several for one flavour: those of newer kernels come first.
+    """
     flavour = flavour_of(release)
-    if not flavour:
+    if not flavour or isinstance(packages, Unavailable):
         return ()
     series = (f"{flavour}-hwe", f"{flavour}-lts")
     names = (package.name for package in packages.installed() if package.name.startswith("linux-image-"))
     followed = ((name, name.removeprefix("linux-image-")) for name in names)
-    return tuple(name for name, kind in followed if kind == flavour or kind.startswith(series))
+    metas = (name for name, kind in followed if kind == flavour or kind.startswith(series))
+    return tuple(sorted(metas, key=lambda name: "-hwe" not in name))
+
+
+def flavour_to_follow(release: str, packages: Packages | Unavailable) -> str:
+    """The flavour as the package names it that brings every next kernel: "amd64", "generic", "generic-hwe-24.04"."""
+    metas = kernel_metas(release, packages)
+    return metas[0].removeprefix("linux-image-") if metas else flavour_of(release) or release
 
 
 def header_packages(
-    manager: PackageManager, system: OperatingSystem, release: str, packages: Packages
+    family: str, system: OperatingSystem, release: str, packages: Packages | Unavailable
 ) -> HeaderPackages:
-    """By the names of the distribution. Raises UnsafeWord if the release is none."""
-    release = kernel_release(release)
-    match manager.kind:
-        case "apt":
+    """By the names of a family of distributions, which may be known where that of the system itself is not."""
+    match family:
+        case "debian":
             if release.endswith("-pve"):
                 return HeaderPackages((f"proxmox-headers-{release}",), "", ("proxmox-default-headers",), ())
             images = kernel_metas(release, packages)
             follow = tuple(name.replace("linux-image-", "linux-headers-", 1) for name in images)
             return HeaderPackages((f"linux-headers-{release}",), "", follow, images)
-        case "dnf":
+        case "fedora":
             return _fedora(system, release)
-        case "zypper":
+        case "suse":
             number, _, flavour = release.rpartition("-")
             name = f"kernel-{flavour}"
             # The package's version has a rebuild number behind the one that `uname -r` shows.
-            versions = (p.version for p in packages.installed() if p.name == name)
+            installed = packages.installed() if isinstance(packages, Packages) else ()
+            versions = (package.version for package in installed if package.name == name)
             fitting = next((v for v in versions if v == number or v.startswith(f"{number}.")), "")
             return HeaderPackages((f"{name}-devel",) if fitting else (), fitting, (f"{name}-devel",), (name,))
-        case "pacman":
+        case "arch":
             kind = next((word for word in ("lts", "zen", "hardened") if release.endswith(f"-{word}")), "")
             name = f"linux-{kind}" if kind else "linux"
             return HeaderPackages((f"{name}-headers",), "", (), (name,))
@@ -75,12 +82,3 @@ def _fedora(system: OperatingSystem, release: str) -> HeaderPackages:
         # one it would bring the newest kernel along.
         exact = (*exact, f"kernel-devel-matched-{number}")
     return HeaderPackages(exact, "", (f"{kind}-devel",), (kind,))
-
-
-def install_exact(manager: PackageManager, found: HeaderPackages, more: tuple[str, ...] = ()) -> Argv | None:
-    """Installs the headers of this very kernel; None where nothing tells their version. Raises UnsafeWord."""
-    if not found.exact:
-        return None
-    if found.version:
-        return install_versions(manager, dict.fromkeys(found.exact, found.version))
-    return install(manager, (*found.exact, *more))
