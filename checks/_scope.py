@@ -4,9 +4,16 @@ from gpudoctor import NotApplicable
 from gpudoctor.facts.system import Confinement
 
 
+def driver_for_programs_here(confinement: Confinement) -> None:
+    """Raises NotApplicable where no program outside of containers is meant to reach the GPU."""
+    if confinement.driver_container:
+        raise NotApplicable("the driver came in a container (GPU operator): ask in a container that was given a GPU")
+
+
 def own_driver(confinement: Confinement) -> None:
     """Raises NotApplicable where the kernel driver belongs to somebody else."""
     if confinement.wsl:
         raise NotApplicable("WSL: the driver is the one of Windows")
     if confinement.container:
         raise NotApplicable(f"{confinement.container} container: the driver is the host's")
+    driver_for_programs_here(confinement)

@@ -14,7 +14,7 @@ from gpudoctor.facts.versions import DriverWanted
 
 from ._gpus import need_of, own_gpus
 from ._return_codes import LIBRARY_NOT_FOUND
-from ._scope import own_driver
+from ._scope import driver_for_programs_here, own_driver
 
 
 @check(
@@ -127,6 +127,7 @@ def library_missing(
     """
     if confinement.wsl:
         raise NotApplicable("WSL: the driver's libraries are those of Windows")
+    driver_for_programs_here(confinement)
     if not loaded.loaded:
         return
     if confinement.container and not nodes.nodes:

@@ -10,7 +10,8 @@ from gpudoctor.facts.system import Confinement
 
 from ._causes import WHY_NVML_FAILS
 from ._gpus import named, nvml_by_address, own_gpus
-from ._return_codes import GPU_IS_LOST, SEE_LOG, cuda_meaning, nvml_meaning
+from ._return_codes import GPU_IS_LOST, LIBRARY_NOT_FOUND, SEE_LOG, cuda_meaning, nvml_meaning
+from ._scope import driver_for_programs_here
 
 _IN_CONTAINER = (
     "Restart the container, with its GPU asked for (`docker run --gpus all`, or better the CDI device "
@@ -45,6 +46,8 @@ def nvml_failed(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinemen
     """
     if nvml.return_code == 0:
         return
+    if nvml.return_code == LIBRARY_NOT_FOUND:
+        driver_for_programs_here(confinement)
     # No GPU for this system: pci.no-gpu tells it, or all are kept for virtual machines.
     if isinstance(gpus, PciGpus) and not own_gpus(gpus) and not confinement.wsl:
         return
@@ -104,6 +107,8 @@ def cuda_init_failed(
     """
     if cuda.return_code == 0:
         return
+    if cuda.return_code is None:
+        driver_for_programs_here(confinement)
     if isinstance(gpus, PciGpus) and not own_gpus(gpus) and not confinement.wsl:
         return
     evidence = [Evidence("cuInit", f"{cuda.return_code} {cuda.return_name}: {cuda.message}")]

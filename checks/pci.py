@@ -49,7 +49,7 @@ def no_gpu(
     """
     if confinement.wsl:
         raise NotApplicable("WSL: GPUs are not on its PCI bus, but reached through /dev/dxg")
-    if isinstance(modules, LoadedModules) and "nvgpu" in modules and not gpus.gpus:
+    if isinstance(modules, LoadedModules) and "nvgpu" in modules.users and not gpus.gpus:
         raise NotApplicable("Tegra board (Jetson): its GPU is a part of the chip, and not on the PCI bus")
     # Boards without a PCI bus have NVIDIA GPUs, too; NVML then knows better.
     if gpus.gpus or expected.number == 0 or (isinstance(nvml, Nvml) and nvml.gpus):

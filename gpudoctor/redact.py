@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from gpudoctor.facts.kernel_log import FIRST_LINE, concerns_gpu, is_kernel_log
+from gpudoctor.relevance import relevant
 from gpudoctor.snapshot import Json
 
 # What NVML and the kernel print in these forms; each kind gets its own numbered replacement.
@@ -21,7 +21,6 @@ _PATTERNS = (
     ("grub.pbkdf2.redacted-{}", re.compile(r"grub\.pbkdf2\.\S+")),
 )
 _SERIAL_FIELDS = ("serial",)
-_FIRST_PERSON = 1000  # user ids below it are the system's own (login.defs)
 # Package maintainers are no secret, and the checks judge by them.
 _PUBLIC_ADDRESSES = (
     "nvidia.com",
@@ -37,37 +36,11 @@ _PUBLIC_ADDRESSES = (
 def redacted(answers: Mapping[str, Json]) -> dict[str, Json]:
     """The answers with addresses, unique ids, serial numbers and names of people and homes replaced.
 
-    Of the system's logs only the lines are left that the checks look at.
+    What no check judges by is left out altogether.
     """
     seen: dict[str, dict[str, str]] = {}
     host_name = _host_name(answers)
-    return {key: _value(_relevant(key, value), seen, host_name) for key, value in answers.items()}
-
-
-def _relevant(key: str, value: Json) -> Json:
-    if is_kernel_log(key):
-        match value:
-            case str():
-                return _log_lines(value)
-            case {"exit_code": code, "stdout": str(text), "stderr": error}:
-                return {"exit_code": code, "stdout": _log_lines(text), "stderr": error}
-    if isinstance(value, str) and key in ("read /etc/passwd", "read /etc/group"):
-        return "".join(f"{_account(line)}\n" for line in value.splitlines())
-    return value
-
-
-def _log_lines(text: str) -> str:
-    return "".join(f"{line}\n" for line in text.splitlines() if concerns_gpu(line) or FIRST_LINE in line)
-
-
-def _account(line: str) -> str:
-    """System accounts stay; people's lines lose their names, and groups their members' names."""
-    words = line.split(":")
-    if len(words) == 7 and words[2].isdigit() and int(words[2]) >= _FIRST_PERSON:
-        return ":".join([f"user{words[2]}", "x", words[2], words[3], "", f"/home/user{words[2]}", words[6]])
-    if len(words) == 4 and words[2].isdigit() and int(words[2]) >= _FIRST_PERSON:
-        return f"group{words[2]}:x:{words[2]}:"
-    return ":".join([*words[:3], ""]) if len(words) == 4 else line
+    return {key: _value(relevant(key, value), seen, host_name) for key, value in answers.items()}
 
 
 def _host_name(answers: Mapping[str, Json]) -> str:

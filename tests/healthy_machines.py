@@ -1,20 +1,16 @@
-"""Parts of healthy running machines, as true to life as they can be laid out: bus, modules, libraries, packages."""
+"""Healthy running machines put together: GPUs on the bus, what the driver answers, what is installed."""
 
-import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import elf_files
 from disk_trees import disk
-from driver_answers import Answers
-from family_machines import BOOTED, Files, Machine
+from family_machines import BOOTED, Answers, Files, Machine
 from package_databases import database
 
 from gpudoctor.facts.packages import Package
 from gpudoctor.host import Completed, FileStatus, Unavailable
 
-MODULES = ("nvidia", "nvidia-drm", "nvidia-modeset", "nvidia-peermem", "nvidia-uvm")
 # What only root may read; the paths of some distributions are the same.
 FOR_ROOT = (
     *("/dev/kmsg", "/var/log/kern.log", "/var/log/syslog", "/var/log/messages", "/var/log/apt/term.log"),
@@ -57,9 +53,18 @@ LAPTOP = Card("0000:01:00.0", "28e0", "NVIDIA GeForce RTX 4060 Laptop GPU", disp
 DESKTOP = Card("0000:01:00.0", "2684", "NVIDIA GeForce RTX 4090", display=True)
 T4 = Card("0000:3b:00.0", "1eb8", "Tesla T4")
 L40S = Card("0000:41:00.0", "26b9", "NVIDIA L40S")
+H200 = tuple(
+    Card(f"0000:{bus_number}:00.0", "2335", "NVIDIA H200", listed=place == 3)
+    for place, bus_number in enumerate(("18", "2a", "3a", "5d", "9a", "ab", "ba", "db"))
+)
+EIGHT = tuple(card._replace(listed=True) for card in H200)
+INTEL = {"0000:00:02.0": ("30000", "8086:A7A0", "i915")}
+AMD = {"0000:0c:00.0": ("30000", "1002:744C", "amdgpu")}
 
 
-def bus(cards: Iterable[Card], *, nvswitches: int = 0, others: Mapping[str, tuple[str, str, str]] | None = None) -> Files:
+def bus(
+    cards: Iterable[Card], *, nvswitches: int = 0, others: Mapping[str, tuple[str, str, str]] | None = None
+) -> Files:
     """A bridge, an SSD, and these; `others`: address to (class, vendor:device, driver)."""
     devices = {"0000:00:00.0": ("60000", "8086:4660", ""), "0000:02:00.0": ("10802", "144D:A80C", "nvme")}
     files: Files = {}
@@ -72,7 +77,8 @@ def bus(cards: Iterable[Card], *, nvswitches: int = 0, others: Mapping[str, tupl
             "0x0000002000000000 0x0000003fffffffff 0x000000000014220c\n"
             "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
             "0x0000004000000000 0x0000004001ffffff 0x000000000014220c\n"
-            + "0x0000000000000000 0x0000000000000000 0x0000000000000000\n" * 9
+            + "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
+            * 9
         )
         files[f"{folder}/config"] = b"\xde\x10" + bytes.fromhex(card.device_id)[::-1] + b"\x07\x04\x10\x00"
         files[f"{folder}/power/runtime_status"] = "suspended\n" if card.asleep else "active\n"
@@ -84,149 +90,6 @@ def bus(cards: Iterable[Card], *, nvswitches: int = 0, others: Mapping[str, tupl
         text = f"{bound}PCI_CLASS={kind}\nPCI_ID={number}\nPCI_SUBSYS_ID=1043:22E2\nPCI_SLOT_NAME={address}\n"
         files[f"/sys/bus/pci/devices/{address}/uevent"] = f"{text}MODALIAS=pci:v0000{number[:4]}\n"
     return files
-
-
-def system(os_release: str, kernel: str, compiler: str, *, arguments: str = "ro quiet splash", user: int = 0) -> Files:
-    """What each Linux shows under /proc and /etc."""
-    return {
-        "/etc/os-release": os_release,
-        "/etc/passwd": "root:x:0:0:root:/root:/bin/bash\nada:x:1000:1000:Ada:/home/ada:/bin/bash\n",
-        "/etc/group": "root:x:0:\nvideo:x:44:ada\nada:x:1000:\n",
-        "/proc/sys/kernel/osrelease": f"{kernel}\n",
-        "/proc/version": f"Linux version {kernel} (builder@example.org) ({compiler}, GNU ld 2.42) #37 SMP\n",
-        "/proc/cmdline": f"BOOT_IMAGE=/boot/vmlinuz-{kernel} root=UUID=0a1b2c {arguments}\n",
-        "/proc/stat": f"cpu 1 2 3\nbtime {BOOTED}\n",
-        "/proc/self/status": f"Name:\tpython3\nUid:\t{user}\t{user}\t{user}\t{user}\nGid:\t{user}\t{user}\t{user}\t{user}\n"
-        f"Groups:\t{user}\n",
-        "/proc/self/cgroup": "0::/user.slice/user-1000.slice/session-2.scope\n",
-        "/proc/modules": "ext4 1 1 - Live 0x0\n",
-        "/proc/devices": "Character devices:\n  1 mem\n\nBlock devices:\n  8 sd\n",
-        "/sys/kernel/security/lockdown": "[none] integrity confidentiality\n",
-        "/sys/bus/pci/devices/": "",
-        "/dev/kmsg": "6,0,0,-;Linux version\n",
-        "/var/": "",
-        "/usr/lib/": "",
-        "/lib": "-> usr/lib",
-        "/boot/": "",
-    }
-
-
-def kernel(release: str, *, initramfs: str = "initrd.img-{}", headers: str = "/usr/src/linux-headers-{}") -> Files:
-    """An installed kernel; `headers`: where its build link leads to, "" for none."""
-    files: Files = {
-        f"/boot/vmlinuz-{release}": "",
-        f"/boot/{initramfs.format(release)}": "initramfs",
-        f"/lib/modules/{release}/kernel/fs/ext4/ext4.ko.zst": "",
-    }
-    if headers:
-        files[f"/lib/modules/{release}/build"] = f"-> {headers.format(release)}"
-        files[f"{headers.format(release)}/Makefile"] = ""
-    return files
-
-
-def modules(
-    release: str,
-    folder: str,
-    version: str,
-    *,
-    is_open: bool = True,
-    suffix: str = "",
-    signed: bool = False,
-    built_for: str = "",
-    prefix: str = "nvidia",
-    base: str = "/lib/modules",
-) -> Files:
-    """All modules of a driver below /lib/modules/RELEASE, with depmod's index. `folder` "": in none."""
-    licences = {"nvidia": "NVIDIA", "nvidia-drm": "MIT", "nvidia-modeset": "NVIDIA"}
-    files: Files = {}
-    index = ""
-    for name in MODULES:
-        words = {
-            **({"version": version} if name != "nvidia-peermem" else {}),
-            "license": "Dual MIT/GPL" if is_open or name not in licences else licences[name],
-            "name": name.replace("-", "_"),
-            "vermagic": f"{built_for or release} SMP preempt mod_unload modversions ",
-        }
-        plain = elf_files.module(words, signature=b"signed by the distribution" if signed else b"")
-        path = f"{folder}/{prefix}{name.removeprefix('nvidia')}.ko{suffix}"
-        files[f"{base}/{release}/{path}"] = elf_files.compressed(plain, suffix)
-        index += f"{path}:\n"
-    files[f"{base}/{release}/modules.dep"] = f"kernel/fs/ext4/ext4.ko.zst:\n{index}"
-    return files
-
-
-def loaded(version: str, *, is_open: bool = True, compiler: str, uvm: int = 507) -> Files:
-    """The driver in memory."""
-    if is_open:
-        line = f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {version}  Release Build  (dvs-builder@U22)  "
-    else:
-        line = f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  Tue Sep 23 10:11:16 UTC 2025"
-    mark = "O" if is_open else "PO"
-    return {
-        "/proc/driver/nvidia/version": f"{line}\nGCC version:  {compiler}\n",
-        "/proc/driver/nvidia/params": "ResmanDebugLevel: 4294967295\nModifyDeviceFiles: 1\nDeviceFileUID: 0\n"
-        'DeviceFileGID: 0\nDeviceFileMode: 438\nDynamicPowerManagement: 3\nRegistryDwords: ""\n',
-        "/sys/module/nvidia/version": f"{version}\n",
-        "/proc/modules": f"ext4 1 1 - Live 0x0\nnvidia_uvm 2076672 0 - Live 0x0 ({mark})\nnvidia_drm 135168 4 - Live 0x0 "
-        f"({mark})\nnvidia_modeset 1638400 3 nvidia_drm, Live 0x0 ({mark})\nnvidia 104091648 42 "
-        f"nvidia_uvm,nvidia_modeset, Live 0x0 ({mark})\nvideo 77824 2 i915,nvidia_modeset, Live 0x0\n",
-        "/proc/devices": f"Character devices:\n  1 mem\n195 nvidia\n195 nvidia-modeset\n195 nvidiactl\n{uvm} nvidia-uvm\n"
-        "510 nvidia-nvlink\n511 nvidia-caps\n\nBlock devices:\n  8 sd\n",
-        "/dev/kmsg": _boot_log(version),
-    }
-
-
-def _boot_log(version: str) -> str:
-    """What a sound driver prints at boot, with what else often stands there and is no sickness of a GPU."""
-    lines = (
-        "Linux version",
-        "pci 0000:00:1c.0: BAR 13 [io  size 0x1000]: can't assign; no space",
-        "nvidia: loading out-of-tree module taints kernel.",
-        "nvidia: module verification failed: signature and/or required key missing - tainting kernel",
-        "nvidia-nvlink: Nvlink Core is being initialized, major device number 510",
-        "nvidia 0000:01:00.0: enabling device (0006 -> 0007)",
-        "nvidia 0000:01:00.0: vgaarb: VGA decodes changed: olddecodes=io+mem,decodes=none:owns=none",
-        f"NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  {version}  Release Build  (dvs-builder@U22)",
-        f"nvidia-modeset: Loading NVIDIA UNIX Open Kernel Mode Setting Driver for x86_64  {version}  Release Build",
-        "[drm] [nvidia-drm] [GPU ID 0x00000100] Loading driver",
-        "[drm] Initialized nvidia-drm 0.0.0 for 0000:01:00.0 on minor 1",
-        "nvidia-uvm: Loaded the UVM driver, major device number 507.",
-        "NVRM: Xid (PCI:0000:01:00): 31, pid=4242, name=python3, Ch 00000008, intr 00000000. MMU Fault",
-        "PM: suspend entry (deep)",
-        "PM: suspend exit",
-        "NVRM: GPU at PCI:0000:01:00: GPU-5f7a3a0e-1111-2222-3333-444455556666",
-    )
-    return "".join(f"4,{number},{number},-;{line}\n" for number, line in enumerate(lines))
-
-
-LIBRARIES = ("libcuda", "libnvidia-ml", "libnvidia-ptxjitcompiler", "libnvidia-opencl", "libnvidia-cfg")
-
-
-def libraries(version: str, folder: str = "/usr/lib/x86_64-linux-gnu", *, cached: Sequence[str] | None = None) -> Files:
-    """The driver's user space, and a loader's cache that knows it; `cached`: the folders that this one lists."""
-    files: Files = {}
-    for name in LIBRARIES:
-        files[f"{folder}/{name}.so.{version}"] = ""
-        files[f"{folder}/{name}.so.1"] = f"-> {name}.so.{version}"
-    folders = [folder] if cached is None else cached
-    if folders:
-        files["/etc/ld.so.cache"] = ld_cache([f"{place}/{name}.so.1" for place in folders for name in LIBRARIES])
-    return files
-
-
-def ld_cache(paths: Sequence[str]) -> bytes:
-    """As ldconfig writes it, with the 32-bit libc that desktops have."""
-    entries = [(0x0003, "libc.so.6", "/lib/i386-linux-gnu/libc.so.6")]
-    entries += [(0x0003 if "i386" in path else 0x0303, path.rpartition("/")[2], path) for path in paths]
-    strings, table = b"", b""
-    start = 48 + 24 * len(entries)
-    for flags, soname, path in entries:
-        key = start + len(strings)
-        strings += soname.encode() + b"\0"
-        value = start + len(strings)
-        strings += path.encode() + b"\0"
-        table += struct.pack("=iIIIQ", flags, key, value, 0, 0)
-    return b"glibc-ld.so.cache1.1" + struct.pack("=II5I", len(entries), len(strings), 0, 0, 0, 0, 0) + table + strings
 
 
 def listed(
@@ -253,18 +116,6 @@ def listed(
 def rpm_answer(packages: Iterable[Package]) -> str:
     """What `rpm -qa` prints in the form that it is asked for."""
     return "".join(f"{p.name}\t{p.version}\t{p.architecture}\t{p.vendor}\t(none)\t\n" for p in packages)
-
-
-def secure_boot(*, own_key: bytes = b"", enrolled: bool = True) -> Files:
-    """Switched on; `own_key`: of the machine's owner, in the list of enrolled ones."""
-    variables = "/sys/firmware/efi/efivars"
-    return {
-        f"{variables}/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c": b"\6\0\0\0\1",
-        f"{variables}/db-d719b2cb-3d3a-4596-a3bc-dad00e67656f": b"\6\0\0\0Microsoft",
-        f"{variables}/MokListRT-605dab50-e046-4300-abb6-3dd810dd8b23": b"\6\0\0\0Canonical" + own_key * enrolled,
-        "/sys/kernel/security/lockdown": "none [integrity] confidentiality\n",
-        "/proc/sys/kernel/tainted": "4096\n",
-    }
 
 
 def nodes(cards: Iterable[int], *, uvm: int = 507) -> dict[str, FileStatus]:
@@ -353,3 +204,4 @@ def running(
     return made
 
 
+UBUNTU_CORE = "Ubuntu Core Developers <ubuntu-devel-discuss@lists.ubuntu.com>"

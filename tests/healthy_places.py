@@ -1,171 +1,23 @@
-"""Healthy machines that are not one computer with one driver: containers, virtual machines, WSL, boards, NixOS."""
+"""Healthy machines that are not one computer with one driver: virtual machines and their hosts, WSL, boards."""
 
 from pathlib import Path
 
-from family_machines import BOOTED
-from healthy_kinds import (
-    AMD,
-    BLACKLIST,
-    FEDORA,
-    FEDORA_GCC,
-    GCC_13,
-    INTEL,
-    JAMMY,
-    MULTIARCH,
-    NIXOS,
-    NOBLE,
-    NOBLE_GCC,
-    UBUNTU_CORE,
-    gcc,
-    gsp,
-    noble_desktop,
-    noble_packages,
-)
-from healthy_machines import (
-    DESKTOP,
-    LAPTOP,
-    Card,
-    Files,
-    Running,
-    answers,
-    bus,
-    kernel,
-    ld_cache,
-    libraries,
-    listed,
-    loaded,
-    modules,
-    nodes,
-    running,
-    system,
-)
+from family_machines import BOOTED, Files
+from healthy_debian import JAMMY, NOBLE, noble_desktop, noble_packages
+from healthy_machines import AMD, DESKTOP, INTEL, UBUNTU_CORE, Card, Running, answers, bus, listed, running
+from healthy_parts import MULTIARCH, gcc, kernel, ld_cache, modules, system
+from healthy_rpm import FEDORA, FEDORA_GCC
 
-from gpudoctor.host import Completed, FileStatus
-
-H200 = tuple(
-    Card(f"0000:{bus_number}:00.0", "2335", "NVIDIA H200", listed=place == 3)
-    for place, bus_number in enumerate(("18", "2a", "3a", "5d", "9a", "ab", "ba", "db"))
-)
-HOST_KERNEL = "6.8.0-1041-nvidia"
-REFUSED_DMESG = Completed(("dmesg",), 1, "", "dmesg: read kernel buffer failed: Operation not permitted\n")
-
-
-def container_files(user: int, version: str = "570.195.03") -> Files:
-    """What docker shows of a server with eight H200 and its NVSwitches: the host's kernel, modules and bus."""
-    files = system(JAMMY, HOST_KERNEL, NOBLE_GCC, user=user)
-    files |= loaded(version, compiler="gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2~24.04)", uvm=504)
-    files["/proc/driver/nvidia/params"] = "ModifyDeviceFiles: 0\nDeviceFileUID: 0\nDeviceFileGID: 0\nDeviceFileMode: 438\n"
-    del files["/dev/kmsg"], files["/boot/"]
-    files |= bus(H200, nvswitches=4, others={"0000:c0:00.0": ("20000", "15B3:1021", "mlx5_core")})
-    return files | {"/.dockerenv": "", "/proc/self/cgroup": "0::/\n", "/usr/bin/dmesg": ""}
-
-
-IMAGE = {
-    "cuda-cudart-12-8": "12.8.90-1",
-    "cuda-compat-12-8": "570.172.08-0ubuntu1",
-    "cuda-keyring:all": "1.1-1",
-    "libnccl2": "2.25.1-1+cuda12.8",
-    "libcudnn9-cuda-12": "9.8.0.87-1",
-    "gcc-11": "11.4.0-1ubuntu1~22.04",
-    "linux-libc-dev": "5.15.0-160.170",
-}
-COMPATIBLE = "/usr/local/cuda-12.8/compat"
-
-
-def h200_container(folder: Path, user: int) -> Running:
-    """`docker run --gpus '"device=3"'` of an image of NVIDIA's: libraries mounted where the image keeps its own."""
-    version = "570.195.03"
-    files = container_files(user) | libraries(version)
-    files[f"{COMPATIBLE}/libcuda.so.570.172.08"] = ""
-    files[f"{COMPATIBLE}/libcuda.so.1"] = "-> libcuda.so.570.172.08"
-    said = answers(H200, version, MULTIARCH, cuda=12080)
-    packages = listed(IMAGE, {"": "cudatools <cudatools@nvidia.com>", "gcc": UBUNTU_CORE, "linux": UBUNTU_CORE})
-    return running(
-        *(folder, files),
-        packages=packages,
-        cards=H200,
-        said=said,
-        more_nodes=nodes([3], uvm=504),
-        minors=(),
-        commands={("dmesg",): REFUSED_DMESG},
-        user=user,
-    )
-
-
-def h200_pod(folder: Path, user: int) -> Running:
-    """Kubernetes on a cloud whose own plugin mounts the driver at /usr/local/nvidia; a slim image without packages."""
-    version = "580.95.05"
-    files = container_files(user, version) | libraries(version, "/usr/local/nvidia/lib64", cached=[])
-    del files["/.dockerenv"]
-    files |= {"/var/run": "-> /run", "/run/secrets/kubernetes.io/serviceaccount/namespace": "default"}
-    said = answers(H200, version, "/usr/local/nvidia/lib64")
-    return running(
-        *(folder, files),
-        manager="",
-        cards=H200,
-        said=said,
-        more_nodes=nodes([3], uvm=504),
-        minors=(),
-        user=user,
-    )
-
-
-def h200_unmarked_container(folder: Path, user: int) -> Running:
-    """containerd leaves no file behind that says so: only the mounts tell."""
-    version = "580.95.05"
-    files = container_files(user, version) | libraries(version)
-    del files["/.dockerenv"]
-    layers = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots"
-    files["/proc/self/mountinfo"] = (
-        f"2145 1876 0:312 / / rw,relatime - overlay overlay rw,lowerdir={layers}/41/fs:{layers}/40/fs,"
-        f"upperdir={layers}/52/fs,workdir={layers}/52/work\n"
-        "2146 2145 0:314 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n"
-        f"2201 2145 259:1 {MULTIARCH}/libcuda.so.{version} {MULTIARCH}/libcuda.so.{version} ro - ext4 /dev/root ro\n"
-    )
-    said = answers(H200, version, MULTIARCH)
-    packages = listed(IMAGE, {"": UBUNTU_CORE})
-    options = {"cards": H200, "said": said}
-    return running(folder, files, packages=packages, more_nodes=nodes([3], uvm=504), minors=(), user=user, **options)
-
-
-def gvisor_container(folder: Path, user: int) -> Running:
-    """A sandbox with a kernel of its own: no bus, no modules; the driver is reached through the nodes alone."""
-    version = "580.95.05"
-    files = system(JAMMY, "4.4.0", "gcc", user=user) | libraries(version)
-    files |= {"/proc/version": "Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016\n", "/proc/modules": ""}
-    files |= {"/proc/devices": "Character devices:\n  1 mem\n195 nvidia-frontend\n\nBlock devices:\n"}
-    del files["/sys/bus/pci/devices/"], files["/dev/kmsg"], files["/boot/"], files["/sys/kernel/security/lockdown"]
-    said = answers(H200, version, MULTIARCH)
-    packages = listed(IMAGE, {"": UBUNTU_CORE})
-    printed = "[    0.000000] Starting gVisor...\n[    0.354495] Daemonizing children...\n[    4.3] Ready!\n"
-    commands = {("dmesg",): Completed(("dmesg",), 0, printed, "")}
-    there = nodes([3], uvm=504)
-    return running(folder, files, packages=packages, said=said, more_nodes=there, commands=commands, user=user)
-
-
-def container_without_gpu(folder: Path, user: int) -> Running:
-    """The same server, `docker run` without --gpus: not healthy, and there is one thing to be said."""
-    files = container_files(user)
-    missing = "cannot open shared object file: No such file or directory"
-    said: dict[str, dict[str, object]] = {
-        "nvml": {
-            "return_code": 12,
-            "return_name": "NVML_ERROR_LIBRARY_NOT_FOUND",
-            "message": "NVML Shared Library Not Found",
-            "error": f"libnvidia-ml.so.1: {missing}",
-            "gpus": [],
-        },
-        "cuda": {"return_code": None, "return_name": None, "message": None, "error": f"libcuda.so.1: {missing}"},
-        "processes": {"holders": [], "deleted_libraries": [], "unreadable": 0},
-    }
-    packages = listed({"gcc-11": "11.4.0-1ubuntu1~22.04"}, {"": UBUNTU_CORE})
-    return running(folder, files, packages=packages, cards=H200, said=said, minors=(), user=user)
+from gpudoctor.host import FileStatus
 
 
 def wsl(folder: Path, user: int) -> Running:
     release, version = "6.6.87.2-microsoft-standard-WSL2", "580.102.01"
     files = system(NOBLE, release, "gcc (GCC) 11.2.0", arguments="console=hvc0", user=user)
-    files |= {"/run/systemd/container": "wsl\n", "/dev/kmsg": "4,1,1,-;misc dxg: dxgk: dxgkio_query_adapter_info: -22\n"}
+    files |= {
+        "/run/systemd/container": "wsl\n",
+        "/dev/kmsg": "4,1,1,-;misc dxg: dxgk: dxgkio_query_adapter_info: -22\n",
+    }
     folder_of_windows = "/usr/lib/wsl/lib"
     for name in ("libcuda.so", "libnvidia-ml.so", "libnvidia-ptxjitcompiler.so"):
         files[f"{folder_of_windows}/{name}.1"] = ""
@@ -174,7 +26,11 @@ def wsl(folder: Path, user: int) -> Running:
     files["/etc/ld.so.cache"] = ld_cache([f"{folder_of_windows}/{name}.so.1" for name in ("libcuda", "libnvidia-ml")])
     files |= {"/etc/ld.so.conf.d/ld.wsl.conf": f"{folder_of_windows}\n"} | gcc("gcc-13")
     files |= bus([], others={"0001:00:00.0": ("30200", "1414:008E", "dxgkrnl")})
-    packages = {"cuda-toolkit-13-0": "13.0.2-1", "gcc-13": "13.3.0-6ubuntu2~24.04", "nvidia-container-toolkit": "1.18.0-1"}
+    packages = {
+        "cuda-toolkit-13-0": "13.0.2-1",
+        "gcc-13": "13.3.0-6ubuntu2~24.04",
+        "nvidia-container-toolkit": "1.18.0-1",
+    }
     card = Card("0000:01:00.0", "2684", "NVIDIA GeForce RTX 4090")
     said = answers([card], version, folder_of_windows)
     said["nvml"]["driver_version"] = "581.57"
@@ -182,6 +38,13 @@ def wsl(folder: Path, user: int) -> Running:
     dxg = FileStatus("character", 0o666, 0, 0, 0, BOOTED, (10, 125))
     found = listed(packages, {"": UBUNTU_CORE})
     return running(folder, files, packages=found, said=said, more_nodes={"/dev/dxg": dxg}, user=user)
+
+
+def wsl_container(folder: Path, user: int) -> Running:
+    """Docker in WSL: the marks of both."""
+    made = wsl(folder, user)
+    (folder / ".dockerenv").touch()
+    return made
 
 
 def noble_dkms(cards: list[Card], user: int, version: str = "580.95.05", **others: tuple[str, str, str]) -> Files:
@@ -217,12 +80,21 @@ def hypervisor(folder: Path, user: int) -> Running:
         Card(f"0000:{number}:00.0", "2331", "NVIDIA H100 PCIe", driver="vfio-pci", listed=False) for number in (21, 81)
     ]
     release = "6.8.12-15-pve"
-    files = system('ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n', release, "gcc (Debian"
-                   " 12.2.0-14+deb12u1) 12.2.0", arguments="quiet intel_iommu=on", user=user)
+    files = system(
+        'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
+        release,
+        "gcc (Debian 12.2.0-14+deb12u1) 12.2.0",
+        arguments="quiet intel_iommu=on",
+        user=user,
+    )
     files |= kernel(release, headers="") | bus(cards)
     files["/etc/modprobe.d/vfio.conf"] = "options vfio-pci ids=10de:2331 disable_vga=1\n"
     files["/etc/modprobe.d/pve-blacklist.conf"] = "blacklist nvidiafb\nblacklist nouveau\nblacklist nvidia\n"
-    packages = {f"proxmox-kernel-{release}-signed": "6.8.12-15", "proxmox-default-kernel": "1.1.0", "gcc-12": "12.2.0-14"}
+    packages = {
+        f"proxmox-kernel-{release}-signed": "6.8.12-15",
+        "proxmox-default-kernel": "1.1.0",
+        "gcc-12": "12.2.0-14",
+    }
     found = listed(packages, {"": "Proxmox Support Team <support@proxmox.com>"})
     return running(folder, files, packages=found, cards=cards, user=user)
 
@@ -244,7 +116,9 @@ def intel_only(folder: Path, user: int) -> Running:
     """No GPU of NVIDIA's, no driver: healthy for whoever expects none."""
     release = "6.17.5-200.fc42.x86_64"
     files = system(FEDORA, release, FEDORA_GCC, user=user) | kernel(release, initramfs="initramfs-{}.img", headers="")
-    packages = listed({"kernel-core": "6.17.5-200.fc42", "nvidia-gpu-firmware": "20251021-1.fc42"}, {"": "Fedora Project"})
+    packages = listed(
+        {"kernel-core": "6.17.5-200.fc42", "nvidia-gpu-firmware": "20251021-1.fc42"}, {"": "Fedora Project"}
+    )
     return running(folder, files | bus([], others=INTEL), manager="rpm", packages=packages, user=user)
 
 
@@ -254,20 +128,30 @@ def jetson(folder: Path, user: int, *, new: bool) -> Running:
     files = system(JAMMY, release, "aarch64-buildroot-linux-gnu-gcc.br_real (Buildroot 2022.08) 11.3.0", user=user)
     tegra = "/usr/lib/aarch64-linux-gnu"
     own = f"{tegra}/nvidia" if new else f"{tegra}/tegra"
-    files |= {f"{own}/libcuda.so.1.1": "", f"{own}/libcuda.so.1": "-> libcuda.so.1.1", f"{tegra}/libcuda.so.1": f"-> {own}/libcuda.so.1.1"}
+    files |= {
+        f"{own}/libcuda.so.1.1": "",
+        f"{own}/libcuda.so.1": "-> libcuda.so.1.1",
+        f"{tegra}/libcuda.so.1": f"-> {own}/libcuda.so.1.1",
+    }
     files["/etc/ld.so.cache"] = ld_cache([f"{tegra}/libcuda.so.1", *([f"{own}/libnvidia-ml.so.1"] if new else [])])
-    files["/etc/nv_tegra_release"] = f"# R{36 if new else 35} (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n"
+    files["/etc/nv_tegra_release"] = (
+        f"# R{36 if new else 35} (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n"
+    )
     files["/proc/modules"] = "nvgpu 2654208 23 - Live 0x0\nnvmap 200704 68 nvgpu, Live 0x0 (O)\n"
     if new:
         files[f"{own}/libnvidia-ml.so.1"] = ""
         files["/proc/driver/nvidia/version"] = (
-            "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build  (buildbrain@mobile-u64)\n"
+            "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build  (builder@mobile)\n"
             "GCC version:  collect2: error: ld returned 1 exit status\n"
         )
-        files["/proc/modules"] += "nvidia_modeset 1261568 5 - Live 0x0 (O)\nnvidia 1474560 9 nvidia_modeset, Live 0x0 (O)\n"
+        files["/proc/modules"] += (
+            "nvidia_modeset 1261568 5 - Live 0x0 (O)\nnvidia 1474560 9 nvidia_modeset, Live 0x0 (O)\n"
+        )
         files |= modules(release, "updates/opensrc-disp", "540.4.0")
     files["/proc/devices"] = "Character devices:\n195 nvidia\n508 nvgpu\n\nBlock devices:\n"
-    files |= bus([], others={"0001:00:00.0": ("60400", "10DE:229E", "pcieport"), "0000:00:00.0": ("60400", "10DE:229A", "")})
+    files |= bus(
+        [], others={"0001:00:00.0": ("60400", "10DE:229E", "pcieport"), "0000:00:00.0": ("60400", "10DE:229A", "")}
+    )
     version = "36.4.3-20250107174145" if new else "35.4.1-20230801124926"
     names = ("core", "cuda", "kernel", "kernel-headers", "kernel-oot-modules", "init", "3d-core", "firmware", "tools")
     packages = {f"nvidia-l4t-{name}:arm64": version for name in names}
@@ -278,10 +162,17 @@ def jetson(folder: Path, user: int, *, new: bool) -> Running:
     assert isinstance(gpu, list)
     gpu[0] |= {"pci_address": None, "pci_device_id": None, "memory_total_bytes": None}
     if not new:
-        said["nvml"] |= {"return_code": 12, "return_name": "NVML_ERROR_LIBRARY_NOT_FOUND", "library_path": None, "gpus": []}
+        said["nvml"] |= {
+            "return_code": 12,
+            "return_name": "NVML_ERROR_LIBRARY_NOT_FOUND",
+            "library_path": None,
+            "gpus": [],
+        }
     names_of_nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvidia-modeset") if new else ("/dev/nvhost-gpu",)
     there = {name: FileStatus("character", 0o666, 0, 44, 0, BOOTED, (195, 0)) for name in names_of_nodes}
-    return running(folder, files, packages=listed(packages, {"": "NVIDIA Corporation"}), said=said, more_nodes=there, user=user)
+    return running(
+        folder, files, packages=listed(packages, {"": "NVIDIA Corporation"}), said=said, more_nodes=there, user=user
+    )
 
 
 def jetpack_6(folder: Path, user: int) -> Running:
@@ -290,33 +181,3 @@ def jetpack_6(folder: Path, user: int) -> Running:
 
 def jetpack_5(folder: Path, user: int) -> Running:
     return jetson(folder, user, new=False)
-
-
-def nixos(folder: Path, user: int) -> Running:
-    """Nothing lies where other distributions have it."""
-    release, version, store = "6.12.57", "580.95.05", "/nix/store/0a1b2c3d-nvidia-x11-580.95.05-6.12.57"
-    files = system(NIXOS, release, "gcc (GCC) 14.3.0", arguments="init=/nix/store/x/init nvidia-drm.modeset=1", user=user)
-    del files["/lib"], files["/usr/lib/"]
-    files |= loaded(version, compiler="gcc version 14.3.0 (GCC)") | bus([DESKTOP])
-    for name in ("libcuda", "libnvidia-ml"):
-        files[f"{store}/lib/{name}.so.{version}"] = ""
-        files[f"/run/opengl-driver/lib/{name}.so.1"] = f"-> {store}/lib/{name}.so.{version}"
-    system_modules = "/run/booted-system/kernel-modules/lib/modules"
-    files |= modules(release, "kernel/drivers/video", version, base=system_modules, suffix=".xz")
-    files[f"/run/booted-system/firmware/nvidia/{version}/gsp_ga10x.bin"] = ""
-    files["/boot/loader/loader.conf"] = "timeout 5\ndefault nixos-generation-42.conf\n"
-    files["/boot/EFI/nixos/0a1b-linux-6.12.57-bzImage.efi"] = ""
-    files["/etc/modprobe.d/nixos.conf"] = "blacklist nouveau\noptions nvidia-drm modeset=1\n"
-    said = answers([DESKTOP], version, f"{store}/lib")
-    return running(folder, files, manager="", cards=[DESKTOP], said=said, user=user)
-
-
-def reboot_pending(folder: Path, user: int) -> Running:
-    """A newer kernel came with its module; the system asks for a restart when it suits."""
-    old, new = "6.14.0-36-generic", "6.14.0-37-generic"
-    files = noble_desktop(old, new, user=user) | bus([LAPTOP], others=INTEL)
-    files |= {"/run/reboot-required": "*** System restart required ***\n"}
-    files["/run/reboot-required.pkgs"] = f"linux-image-{new}\nlinux-base\n"
-    packages = listed(noble_packages("580.95.05", new, old), {"": UBUNTU_CORE})
-    said = answers([LAPTOP], "580.95.05", MULTIARCH)
-    return running(folder, files, packages=packages, cards=[LAPTOP], said=said, user=user)

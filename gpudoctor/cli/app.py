@@ -61,13 +61,10 @@ def run_app(arguments: list[str]) -> int:
 
 @app.callback(invoke_without_command=True)
 def version_option(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and the dates of the tables.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     if version:
-        from gpudoctor.knowledge import table_dates
-
         print(f"gpudoctor {__version__}")
-        print("\n".join(f"table {name}: {date}" for name, date in table_dates().items()))
         raise typer.Exit
 
 

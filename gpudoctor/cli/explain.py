@@ -50,11 +50,12 @@ def checks_for_message(message: str) -> list[Check]:
 
 
 def _print_page(check: Check) -> None:
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console(no_color=not wants_colour(), highlight=False, width=None if sys.stdout.isatty() else 80)
+    from gpudoctor.reports.page import new_page, text_of
+
+    console = new_page(colour=wants_colour())
     title, *paragraphs = check.explanation.split("\n\n")
     console.print(Text(check.id, style="bold cyan"))
     console.print(Text(" ".join(title.split()), style="bold"))
@@ -62,28 +63,37 @@ def _print_page(check: Check) -> None:
         heading, separator, body = paragraph.partition(":")
         if separator and heading in HEADINGS:
             console.print(Text(heading, style="bold"))
-            paragraph = body
-        console.print(Padding(Text(" ".join(paragraph.split())), (0, 0, 0, 2)))
+            body = body.lstrip()
+            paragraph = body[:1].upper() + body[1:]
+        console.print(Padding(Text(" ".join(paragraph.split())), (0, 0, 0, 2), expand=False))
     rows = (
         ("Severity", check.severity.name.lower()),
         ("Explained by", ", ".join(check.after)),
-        ("Messages", "\n".join(check.symptoms) or f"none: {check.no_symptom}"),
+        ("Messages", "\n".join(_readable(pattern) for pattern in check.symptoms) or f"none: {check.no_symptom}"),
         ("Fixes", ", ".join(fixes_for(check.id)) or "none that a machine could carry out"),
     )
     for heading, text in rows:
         if text:
             console.print(Text(heading, style="bold"))
-            console.print(Padding(Text(text), (0, 0, 0, 2)))
-    console.print()
+            console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+    print(text_of(console))
+
+
+def _readable(pattern: str) -> str:
+    """A pattern as one would say it: "GPU(s)" for "GPU\\(s\\)"."""
+    return re.sub(r"\\([^\w\s])", r"\1", pattern)
 
 
 def _print_list(checks: Sequence[Check]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from gpudoctor.reports.page import new_page, text_of
 
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     for check in sorted(checks, key=lambda check: check.id):
         table.add_row(check.id, check.title)
-    Console(no_color=not wants_colour(), highlight=False).print(table)
+    page = new_page(colour=wants_colour())
+    page.print(table)
+    print(text_of(page), end="")

@@ -46,6 +46,7 @@ class Confinement(NamedTuple):
     container: str  # "docker", "podman", "lxc", "kubernetes", "containerd", "enroot", "apptainer"..., "" outside
     wsl: bool
     batch_job: bool = False  # of Slurm and its like, which give a job some of the machine's GPUs and hide the others
+    driver_container: bool = False  # the driver is here for containers only: NVIDIA's GPU operator brought it in one
 
 
 class Identity(NamedTuple):
@@ -130,7 +131,17 @@ def confinement(host: Host) -> Confinement:
         release = host.read("/proc/sys/kernel/osrelease") or ""
     except NotRunning:
         release = ""
-    return Confinement(_container(host), "microsoft" in release.lower(), _is_batch_job(host))
+    return Confinement(
+        _container(host), "microsoft" in release.lower(), _is_batch_job(host), _has_driver_container(host)
+    )
+
+
+def _has_driver_container(host: Host) -> bool:
+    """The GPU operator shows the root of its driver's container here."""
+    try:
+        return host.status("/run/nvidia/driver/usr/bin/nvidia-smi") is not None
+    except Unavailable:
+        return False
 
 
 _BATCH_SYSTEMS = ("/slurm", "/pbs_jobs", "/pbspro", "/lsf/", "/htcondor")
@@ -181,8 +192,13 @@ def _engine_of_image(host: Host) -> str:
         mounts = host.read("/proc/self/mountinfo") or ""
     except Unavailable:
         return ""
-    roots = [line for line in mounts.splitlines() if line.split(" ", 5)[4:5] == ["/"]]
+    roots = root_mounts(mounts)
     return next((engine for place, engine in _ENGINES.items() for root in roots if place in root), "")
+
+
+def root_mounts(text: str) -> list[str]:
+    """Of the lines of /proc/self/mountinfo those that tell what "/" is."""
+    return [line for line in text.splitlines() if line.split(" ", 5)[4:5] == ["/"]]
 
 
 @fact

@@ -1,22 +1,18 @@
 """The plan as a table for a person."""
 
-import io
-
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from gpudoctor.repair import Manual, Step
+from gpudoctor.reports.page import new_page, text_of
 from gpudoctor.reports.plan import PlanReport
 
 
 def as_text(planned: PlanReport, *, colour: bool) -> str:
     """80 columns, or the terminal's own width."""
     report, plan, place = planned
-    page = Console(
-        file=io.StringIO(), force_terminal=colour, no_color=not colour, highlight=False, width=None if colour else 80
-    )
+    page = new_page(colour=colour)
     for ranked in report.findings:
         style = {"ERROR": "bold red", "WARNING": "bold yellow", "INFO": "bold cyan"}[ranked.severity.name]
         page.print(Text.assemble((ranked.severity.name.ljust(9), style), (ranked.check.id, "dim")))
@@ -44,9 +40,7 @@ def as_text(planned: PlanReport, *, colour: bool) -> str:
         page.print(Text(f"Left for a person: {id}; `gpudoctor explain {id}` says what to do."))
     for id, reason in plan.unknown:
         page.print(Text(f"Could not be planned: {id}: {_visible(reason)}", style="magenta"))
-    file = page.file
-    assert isinstance(file, io.StringIO)
-    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+    return text_of(page)
 
 
 def _step(step: Step) -> Text:

@@ -23,7 +23,6 @@ def _ask_everything(host: Host) -> list[object]:
         host.link("/etc/link"),
         host.resolve("/etc/link"),
         host.status("/etc/binary"),
-        host.free_bytes("/"),
         host.query("/etc/db.sqlite", "select * from t where name = ?", ["a"]),
     ]
 
@@ -45,8 +44,11 @@ def test_a_recording_gives_the_same_answers(root: Path, tmp_path: Path) -> None:
     recorder = RecordingHost(RootHost(str(root)))
     answers = _ask_everything(recorder)
     assert answers == _ask_everything(RootHost(str(root)))
+    free = recorder.free_bytes("/")
+    assert free is not None
     (tmp_path / "snapshot.json").write_text(json.dumps(as_document(recorder.answers, "0")))
     assert _ask_everything(load(str(tmp_path / "snapshot.json"))) == answers
+    assert load(str(tmp_path / "snapshot.json")).free_bytes("/") == free
 
 
 def test_ignorance_is_recorded_with_its_reason_and_kind(root: Path) -> None:
@@ -154,3 +156,16 @@ def test_logs_and_accounts_lose_what_no_check_looks_at() -> None:
     assert "anna" not in text.lower()
     for kept in ("Xid (PCI:0000:04:00): 79", "nvidia: loading", "kernel: NVRM: x", "root:x:0:0", "video:x:44", "A100"):
         assert kept in text
+
+
+def test_of_the_package_database_only_what_is_judged_by_is_left() -> None:
+    status = (
+        "Package: secret-tool\nStatus: install ok installed\nVersion: 1\nDescription: SECRET\n\n"
+        "Package: libcuda1\nStatus: install ok installed\nVersion: 535.309.01-0+deb12u1\nDescription: long SECRET\n\n"
+        "Package: anything\nStatus: install ok half-configured\nVersion: 2\n\n"
+    )
+    (text,) = redacted({"read /var/lib/dpkg/status": status}).values()
+    assert isinstance(text, str)
+    assert "secret" not in text.lower()
+    assert "Version: 535.309.01-0+deb12u1" in text
+    assert "Package: anything\nStatus: install ok half-configured\n" in text

@@ -1,0 +1,79 @@
+"""Leaves out of a snapshot what no check judges by: other people's packages, other programs' logs, comments, names.
+
+The trimmed answers must give the same facts as the whole ones.
+"""
+
+import re
+
+from gpudoctor.facts.kernel_log import FIRST_LINE, concerns_gpu, is_kernel_log
+from gpudoctor.facts.package_names import is_of_interest
+from gpudoctor.facts.system import root_mounts
+from gpudoctor.snapshot import Json
+
+_STANZA_FIELDS = ("Package:", "Status:", "Version:", "Architecture:", "Maintainer:", "Depends:", "Pre-Depends:")
+_CLEAN = re.compile(r"^Status: \S+ ok (installed|config-files|not-installed)$", re.M)
+_FIRST_PERSON = 1000  # user ids below it are the system's own (login.defs)
+
+
+def relevant(question: str, answer: Json) -> Json:
+    """The answer to one question of a snapshot ("read /dev/kmsg", "run dmesg") without the rest."""
+    if is_kernel_log(question):
+        match answer:
+            case str():
+                return _messages(answer)
+            case {"exit_code": code, "stdout": str(text), "stderr": error}:
+                return {"exit_code": code, "stdout": _messages(text), "stderr": error}
+    if not isinstance(answer, str) or not question.startswith("read "):
+        return answer
+    path = question.removeprefix("read ").partition(" last ")[0]
+    if path.startswith("/var/lib/dpkg/status"):
+        return "".join(f"{_stanza(text)}\n\n" for text in answer.split("\n\n") if _is_wanted(text))
+    if path.startswith("/var/log/dpkg.log"):
+        return "".join(f"{line}\n" for line in answer.splitlines() if _names_package(line))
+    if path == "/proc/self/mountinfo":
+        return "".join(f"{line}\n" for line in root_mounts(answer))
+    if path.endswith("os-release"):
+        return _starting(answer, ("ID", "VERSION_ID", "PRETTY_NAME"))
+    if path.endswith("make.log"):
+        return "".join(f"{line}\n" for line in answer.splitlines() if re.search(_BUILD_WORDS, line))
+    if path in ("/etc/passwd", "/etc/group"):
+        return "".join(f"{_account(line)}\n" for line in answer.splitlines())
+    if ".d/" in path and path.endswith(".conf"):
+        lines = (line.strip() for line in answer.splitlines())
+        return "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
+    return answer
+
+
+# Lines of a DKMS build that say why it failed, see the fact about DKMS.
+_BUILD_WORDS = re.compile(r"error|fatal|unrecognized|cc_version_check|kernel was built by|You are using", re.IGNORECASE)
+
+
+def _messages(text: str) -> str:
+    return "".join(f"{line}\n" for line in text.splitlines() if concerns_gpu(line) or FIRST_LINE in line)
+
+
+def _starting(text: str, starts: tuple[str, ...]) -> str:
+    return "".join(f"{line}\n" for line in text.splitlines() if line.startswith(starts))
+
+
+def _is_wanted(stanza: str) -> bool:
+    name = stanza.lstrip("\n").partition("\n")[0].removeprefix("Package: ").strip()
+    return bool(name) and (is_of_interest(name) or not _CLEAN.search(stanza))
+
+
+def _stanza(text: str) -> str:
+    return _starting(text, _STANZA_FIELDS).rstrip("\n")
+
+
+def _names_package(line: str) -> bool:
+    return any(is_of_interest(word.partition(":")[0]) for word in line.split())
+
+
+def _account(line: str) -> str:
+    """System accounts stay; people's lines lose their names, and groups their members' names."""
+    words = line.split(":")
+    if len(words) == 7 and words[2].isdigit() and int(words[2]) >= _FIRST_PERSON:
+        return ":".join([f"user{words[2]}", "x", words[2], words[3], "", f"/home/user{words[2]}", words[6]])
+    if len(words) == 4 and words[2].isdigit() and int(words[2]) >= _FIRST_PERSON:
+        return f"group{words[2]}:x:{words[2]}:"
+    return ":".join([*words[:3], ""]) if len(words) == 4 else line
