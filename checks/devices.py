@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNode, DeviceNodes
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.modprobe import ModprobeConfig
 from gpudoctor.facts.pci import PciGpus
@@ -35,6 +36,7 @@ def nodes_missing(
     nodes: DeviceNodes,
     gpus: PciGpus,
     nvml: Nvml | Unavailable,
+    expected: ExpectedGpus,
 ) -> Iterator[Finding]:
     """The driver is loaded, but the device nodes through which programs reach it are not there.
 
@@ -51,7 +53,7 @@ def nodes_missing(
     """
     if nodes.wsl or confinement.wsl:
         raise NotApplicable("WSL: GPUs are reached through /dev/dxg")
-    if not loaded.loaded:
+    if not loaded.loaded or expected.number == 0:
         return
     wanted = sum(gpu.driver == "nvidia" for gpu in gpus.gpus)
     there = [node.path for node in nodes.nodes if node.path.removeprefix("/dev/nvidia").isdigit()]

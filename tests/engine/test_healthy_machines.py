@@ -32,15 +32,8 @@ HEALTHY: dict[str, Kind] = {
         *(containers.h200_container, containers.h200_pod, containers.h200_unmarked_container),
         *(containers.gvisor_container, containers.operator_node, servers.held_server, servers.slurm_job),
         *(servers.apptainer, servers.lxc_guest, servers.headless_cloud, servers.pascal, servers.kepler),
-        *(
-            places.wsl,
-            places.wsl_container,
-            places.passthrough_host,
-            places.libvirt_host,
-            places.hypervisor,
-            places.guest,
-        ),
-        *(places.amd_display, places.jetpack_6, places.jetpack_5),
+        *(places.wsl, places.wsl_container, places.passthrough_host, places.libvirt_host, places.hypervisor),
+        *(places.guest, places.amd_display, places.jetpack_6, places.jetpack_5),
     )
 }
 # Good to know, and no more: GPUs that are kept for virtual machines.
@@ -66,6 +59,9 @@ def test_a_container_without_a_gpu_is_told_one_thing(tmp_path: Path, user: int) 
     assert seen.found == ["devices.nodes-missing"]
     assert "start the container with its GPU" in seen.first.remedy
     assert seen.steps == [seen.first.remedy] or all("host" in step for step in seen.steps)
+    none_meant = diagnose_with(Facts(containers.container_without_gpu(tmp_path, user), {ExpectedGpus: ExpectedGpus(0)}))
+    assert [ranked.check.id for ranked in none_meant.findings] == []
+    assert none_meant.exit_code == 0
 
 
 @as_everybody
