@@ -55,11 +55,12 @@ def test_all_is_well(tmp_path: Path, kind: str, user: int) -> None:
 
 @as_everybody
 def test_a_container_without_a_gpu_is_told_one_thing(tmp_path: Path, user: int) -> None:
-    seen = diagnosed(containers.container_without_gpu(tmp_path, user))
+    machine = containers.container_without_gpu(tmp_path, user)
+    seen = diagnosed(machine)
     assert seen.found == ["devices.nodes-missing"]
     assert "start the container with its GPU" in seen.first.remedy
     assert seen.steps == [seen.first.remedy] or all("host" in step for step in seen.steps)
-    none_meant = diagnose_with(Facts(containers.container_without_gpu(tmp_path, user), {ExpectedGpus: ExpectedGpus(0)}))
+    none_meant = diagnose_with(Facts(machine, {ExpectedGpus: ExpectedGpus(0)}))
     assert [ranked.check.id for ranked in none_meant.findings] == []
     assert none_meant.exit_code == 0
 
