@@ -53,7 +53,7 @@ def nodes_missing(
     """
     if nodes.wsl or confinement.wsl:
         raise NotApplicable("WSL: GPUs are reached through /dev/dxg")
-    if not loaded.loaded or expected.number == 0:
+    if not loaded.loaded or (expected.number == 0 and not nodes.nodes):
         return
     wanted = sum(gpu.driver == "nvidia" for gpu in gpus.gpus)
     there = [node.path for node in nodes.nodes if node.path.removeprefix("/dev/nvidia").isdigit()]
@@ -96,7 +96,11 @@ def nodes_missing(
     ],
 )
 def uvm_node_missing(
-    confinement: Confinement, modules: LoadedModules, nodes: DeviceNodes, cuda: Cuda | Unavailable
+    confinement: Confinement,
+    modules: LoadedModules,
+    nodes: DeviceNodes,
+    cuda: Cuda | Unavailable,
+    expected: ExpectedGpus,
 ) -> Iterator[Finding]:
     """The module nvidia_uvm is loaded, but /dev/nvidia-uvm is missing or leads nowhere.
 
@@ -114,6 +118,8 @@ def uvm_node_missing(
     """
     if nodes.wsl or confinement.wsl:
         raise NotApplicable("WSL: GPUs are reached through /dev/dxg")
+    if expected.number == 0 and not nodes.nodes:
+        return
     # Where CUDA starts, the node came into being when it was asked for, as it does for every program.
     if "nvidia_uvm" not in modules.users or (isinstance(cuda, Cuda) and cuda.return_code == 0):
         return

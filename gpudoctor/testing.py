@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from gpudoctor.diagnose import Outcome, run_check
-from gpudoctor.host import Completed, FileStatus, Host, ProbeAnswer, RootHost
+from gpudoctor.host import Completed, FileStatus, Host, ProbeAnswer
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import Step
 from gpudoctor.snapshot import SnapshotHost

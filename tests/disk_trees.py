@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from gpudoctor.host import RootHost
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins
 
 DEBIAN, FEDORA, SUSE, ARCH = "ID=debian\n", "ID=fedora\n", 'ID="opensuse-leap"\nID_LIKE="suse opensuse"\n', "ID=arch\n"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gpudoctor.host import ProbeAnswer, RootHost
+from gpudoctor.host import ProbeAnswer
+from gpudoctor.machine import RootHost
 
 NVML = {
     0: "NVML_SUCCESS",

@@ -8,7 +8,8 @@ from pathlib import Path
 import elf_files
 from disk_trees import disk
 
-from gpudoctor.host import FileStatus, Host, LiveHost, ProbeAnswer
+from gpudoctor.host import FileStatus, Host, ProbeAnswer
+from gpudoctor.machine import LiveHost
 from gpudoctor.testing import MachineTree
 
 KERNEL = "6.1.0-50-amd64"

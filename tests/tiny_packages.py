@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from gpudoctor.facts.packages import Package, Packages
-from gpudoctor.host import Completed, RootHost, SqlValue
+from gpudoctor.host import Completed, SqlValue
+from gpudoctor.machine import RootHost
 
 HEADERS = Path(__file__).parent / "facts" / "data" / "rpm-headers.json"
 NEEDS = "nvidia-kmod-common = 3:580.95.05, nvidia-persistenced, dkms >= 3, /sbin/depmod, libcuda.so.1()(64bit)"

@@ -11,7 +11,8 @@ import sys
 
 from gpudoctor import __version__
 from gpudoctor.diagnose import Report, diagnose
-from gpudoctor.host import Host, LiveHost, RootHost
+from gpudoctor.host import Host
+from gpudoctor.machine import LiveHost, RootHost
 from gpudoctor.redact import redacted
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import make_plan

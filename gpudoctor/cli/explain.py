@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.check import wants_colour
 from gpudoctor.diagnose import Check
+from gpudoctor.knowledge import table_dates
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for
 
@@ -18,6 +19,7 @@ def explain(subject: str) -> int:
     load_plugins(fixes=True)
     if not subject:
         _print_list(list(registry.checks.values()))
+        print("Tables:", ", ".join(f"{name} of {date}" for name, date in table_dates().items()))
         return 0
     known = registry.checks.get(subject)
     matching = [known] if known else checks_for_message(subject)

@@ -1,7 +1,8 @@
 """From the options to a host and its facts."""
 
 from gpudoctor.cli import BadUsage
-from gpudoctor.host import GLOBAL_TIMEOUT, Host, LiveHost, RootHost
+from gpudoctor.host import GLOBAL_TIMEOUT, Host
+from gpudoctor.machine import LiveHost, RootHost
 
 
 def open_host(

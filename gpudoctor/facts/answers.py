@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gpudoctor.facts.devices import DeviceNodes
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.system import Confinement
 from gpudoctor.host import Host, NotRunning, ProbeAnswer, Unavailable
@@ -68,11 +69,18 @@ class DriverAnswers(NamedTuple):
 
 @fact
 def driver_answers(
-    host: Host, loaded: LoadedDriver, modules: LoadedModules, nodes: DeviceNodes, confinement: Confinement
+    host: Host,
+    loaded: LoadedDriver,
+    modules: LoadedModules,
+    nodes: DeviceNodes,
+    confinement: Confinement,
+    expected: ExpectedGpus,
 ) -> DriverAnswers:
     """Asks NVML, libcuda and /proc side by side. Where no driver runs there is nobody to ask, and nothing is risked."""
     if not (loaded.loaded or nodes.nodes or nodes.wsl or confinement.wsl):
         raise NotRunning("the driver was not asked: no NVIDIA module is loaded, and there is no /dev/nvidia*")
+    if expected.number == 0 and not nodes.nodes:
+        raise NotRunning("the driver was not asked: no GPU is expected here, and there is no /dev/nvidia*")
     before = StateBefore(
         tuple(sorted(name for name in modules.users if name.startswith("nvidia"))),
         tuple(node.path for node in nodes.nodes),

@@ -36,6 +36,13 @@ def nvml_codes() -> dict[int, str]:
     return {int(code): name for code, name in _load("nvml_codes")["codes"].items()}
 
 
+def table_dates() -> dict[str, str]:
+    """Name of each table to the date at which its sources were read."""
+    folder = os.path.dirname(__file__)
+    names = sorted(name.removesuffix(".json") for name in os.listdir(folder) if name.endswith(".json"))
+    return {name: _load(name)["date"] for name in names}
+
+
 def _load(name: str) -> dict[str, Any]:
     with open(os.path.join(os.path.dirname(__file__), f"{name}.json"), encoding="utf-8") as file:
         table: dict[str, Any] = json.load(file)

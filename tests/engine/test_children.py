@@ -5,7 +5,8 @@ import time
 import pytest
 
 from gpudoctor.children import collect, probe_answer, start
-from gpudoctor.host import LiveHost, Unavailable
+from gpudoctor.host import Unavailable
+from gpudoctor.machine import LiveHost
 
 HANG = ["sleep", "60"]
 STUBBORN = ["sh", "-c", "trap '' TERM INT HUP; while :; do sleep 1; done"]

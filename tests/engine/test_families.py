@@ -22,7 +22,7 @@ from ubuntu_machines import (
 )
 
 from gpudoctor.diagnose import Severity
-from gpudoctor.host import RootHost
+from gpudoctor.machine import RootHost
 
 
 def test_unattended_upgrade_replaced_the_driver_under_the_loaded_module(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from driver_answers import Gpu
 from family_machines import ARCH, Module, dkms, machine
 from package_machines import arch
 
-from gpudoctor.host import RootHost
+from gpudoctor.machine import RootHost
 
 OLD, NEW = "580.82.07", "580.95.05"
 FREE, TAKEN = [Gpu("2684", "")], [Gpu("2684")]  # an RTX 4090

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gpudoctor.host import BadSource, LiveHost, NotRunning, RootHost, Unavailable
+from gpudoctor.host import BadSource, NotRunning, Unavailable
+from gpudoctor.machine import LiveHost, RootHost
 
 
 @pytest.fixture

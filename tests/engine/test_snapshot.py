@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gpudoctor.host import BadSource, Host, LiveHost, NotRunning, RootHost, Unavailable
+from gpudoctor.host import BadSource, Host, NotRunning, Unavailable
+from gpudoctor.machine import LiveHost, RootHost
 from gpudoctor.redact import redacted
 from gpudoctor.snapshot import RecordingHost, SnapshotHost, as_document, load
 

@@ -15,7 +15,8 @@ from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.processes import DeviceUsers
-from gpudoctor.host import LiveHost, NotRunning, RootHost, Unavailable
+from gpudoctor.host import NotRunning, Unavailable
+from gpudoctor.machine import LiveHost, RootHost
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import Json, SnapshotHost
 

@@ -10,7 +10,8 @@ from gpudoctor.facts.firmware import GspFirmware
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.reboot import RebootRequired
 from gpudoctor.facts.storage import FreeSpace
-from gpudoctor.host import NotRunning, RootHost
+from gpudoctor.host import NotRunning
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 

@@ -9,7 +9,8 @@ from disk_trees import disk
 
 from gpudoctor.facts.dkms import Dkms, DkmsBuild, DkmsSource
 from gpudoctor.facts.packages import Package, Packages
-from gpudoctor.host import RootHost, Unavailable
+from gpudoctor.host import Unavailable
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins
 
 OLD, NEW = "6.1.0-50-amd64", "6.1.0-56-amd64"

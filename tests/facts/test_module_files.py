@@ -11,7 +11,8 @@ from elf_files import NVIDIA, compressed, module
 
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFile, ModuleFiles
 from gpudoctor.facts.system import Kernel
-from gpudoctor.host import LiveHost, RootHost, Unavailable
+from gpudoctor.host import Unavailable
+from gpudoctor.machine import LiveHost, RootHost
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 

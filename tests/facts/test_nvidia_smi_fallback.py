@@ -8,7 +8,8 @@ import pytest
 from nvidia_smi_runs import Run, run_of
 
 from gpudoctor.facts.answers import DriverAnswers, Nvml, StateBefore
-from gpudoctor.host import LiveHost, ProbeAnswer, Unavailable
+from gpudoctor.host import ProbeAnswer, Unavailable
+from gpudoctor.machine import LiveHost
 from gpudoctor.registry import Facts
 from gpudoctor.snapshot import Json, RecordingHost, SnapshotHost
 

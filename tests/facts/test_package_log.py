@@ -7,7 +7,7 @@ import pytest
 from gpudoctor import Unavailable
 from gpudoctor.facts.package_log import PackageManagerLog
 from gpudoctor.facts.system import OperatingSystem
-from gpudoctor.host import RootHost
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 from gpudoctor.testing import facts_of

@@ -7,7 +7,8 @@ import pytest
 from disk_trees import ARCH, DEBIAN, FEDORA, facts_on
 
 from gpudoctor.facts.packages import Package, Packages
-from gpudoctor.host import RootHost, Unavailable
+from gpudoctor.host import Unavailable
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 

@@ -11,7 +11,8 @@ from gpudoctor.facts.history import PackageHistory
 from gpudoctor.facts.package_names import globs
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.rpm import QUERY_FORMAT
-from gpudoctor.host import Completed, RootHost
+from gpudoctor.host import Completed
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts
 
 

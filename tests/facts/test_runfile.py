@@ -7,7 +7,8 @@ import pytest
 from disk_trees import DEBIAN, FEDORA, disk, facts_on
 
 from gpudoctor.facts.runfile import RunfileTraces
-from gpudoctor.host import FileStatus, RootHost, Unavailable
+from gpudoctor.host import FileStatus, Unavailable
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts
 
 LOG = """nvidia-installer log file '/var/log/nvidia-installer.log'

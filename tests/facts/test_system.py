@@ -6,7 +6,8 @@ import pytest
 from disk_trees import disk, facts_on
 
 from gpudoctor.facts.system import Compiler, Kernel, compiler_of
-from gpudoctor.host import RootHost, Unavailable
+from gpudoctor.host import Unavailable
+from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.testing import MachineTree
 
