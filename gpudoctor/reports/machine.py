@@ -33,11 +33,10 @@ def machine_summary(facts: Facts) -> MachineSummary:
     driver = facts.get_or_reason(LoadedDriver)
     confinement = facts.get_or_reason(Confinement)
     asked = facts.get_or_reason(DriverAnswers)
-    known = not isinstance(system, Unavailable)
     return MachineSummary(
         facts.host.source,
-        f"{system.id} {system.version}".strip() if not isinstance(system, Unavailable) else "",
-        system.pretty_name if not isinstance(system, Unavailable) and known else "",
+        "" if isinstance(system, Unavailable) else f"{system.id} {system.version}".strip(),
+        "" if isinstance(system, Unavailable) else system.pretty_name,
         "" if isinstance(kernel, Unavailable) else kernel.release,
         not isinstance(kernel, Unavailable) and kernel.running,
         "" if isinstance(driver, Unavailable) else driver.version,

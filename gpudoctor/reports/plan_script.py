@@ -7,6 +7,7 @@ from textwrap import wrap
 from gpudoctor import __version__
 from gpudoctor.repair import ENVIRONMENT, SUCCESS_CODES, Action, Manual, Reboot, RemoveFile, Run, Step, WriteFile
 from gpudoctor.reports.plan import PlanReport
+from gpudoctor.reports.text import visible
 
 
 def as_script(planned: PlanReport) -> str:
@@ -60,7 +61,11 @@ def _verification(step: Step, number: int) -> Iterator[str]:
 
 
 def _comment(text: str) -> list[str]:
-    visible = "".join(character if character.isprintable() else " " for character in text)
     return wrap(
-        visible, 100, initial_indent="# ", subsequent_indent="#   ", break_on_hyphens=False, break_long_words=False
+        visible(text),
+        100,
+        initial_indent="# ",
+        subsequent_indent="#   ",
+        break_on_hyphens=False,
+        break_long_words=False,
     )

@@ -7,6 +7,7 @@ from rich.text import Text
 from gpudoctor.repair import Manual, Step
 from gpudoctor.reports.page import new_page, text_of
 from gpudoctor.reports.plan import PlanReport
+from gpudoctor.reports.text import visible
 
 
 def as_text(planned: PlanReport, *, colour: bool) -> str:
@@ -16,7 +17,7 @@ def as_text(planned: PlanReport, *, colour: bool) -> str:
     for ranked in report.findings:
         style = {"ERROR": "bold red", "WARNING": "bold yellow", "INFO": "bold cyan"}[ranked.severity.name]
         page.print(Text.assemble((ranked.severity.name.ljust(9), style), (ranked.check.id, "dim")))
-        page.print(Padding(Text(_visible(ranked.finding.summary)), (0, 0, 0, 9)))
+        page.print(Padding(Text(visible(ranked.finding.summary)), (0, 0, 0, 9)))
     if place.notice:
         page.print(Text(place.notice, style="bold"))
     if plan.steps:
@@ -39,20 +40,15 @@ def as_text(planned: PlanReport, *, colour: bool) -> str:
     for id in plan.left:
         page.print(Text(f"Left for a person: {id}; `gpudoctor explain {id}` says what to do."))
     for id, reason in plan.unknown:
-        page.print(Text(f"Could not be planned: {id}: {_visible(reason)}", style="magenta"))
+        page.print(Text(f"Could not be planned: {id}: {visible(reason)}", style="magenta"))
     return text_of(page)
 
 
 def _step(step: Step) -> Text:
-    action = Text(("by hand: " if isinstance(step.action, Manual) else "") + _visible(str(step.action)), style="bold")
+    action = Text(("by hand: " if isinstance(step.action, Manual) else "") + visible(str(step.action)), style="bold")
     details = [step.why]
     if step.verify is not None:
         details.append(f"verify: {step.verify}")
     if step.undo is not None:
         details.append(f"undo: {step.undo}")
-    return Text("\n").join([action, *(Text(_visible(detail), style="dim") for detail in details)])
-
-
-def _visible(text: str) -> str:
-    """Control characters in what a machine says must not drive the reader's terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return Text("\n").join([action, *(Text(visible(detail), style="dim") for detail in details)])

@@ -144,13 +144,16 @@ def _styled(text: str, style: str) -> str:
     return f"{style}{text}{_PLAIN}" if style else text
 
 
+def visible(text: str) -> str:
+    """The text without control characters: what a machine says must not drive the reader's terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def _wrapped(text: str, indent: str, style: str = "", *, hanging: str | None = None) -> list[str]:
     from textwrap import wrap
 
-    # Control characters in what a machine says must not drive the reader's terminal.
-    visible = "".join(character if character.isprintable() else " " for character in text)
     lines = wrap(
-        visible,
+        visible(text),
         WIDTH,
         initial_indent=indent,
         subsequent_indent=indent if hanging is None else hanging,
