@@ -170,7 +170,9 @@ def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, O
     roots = [outcomes[outcome.cause] if outcome.status is Status.BLOCKED else outcome for outcome in before]
     # What could not be told for one reason is said once: by the first check that met it.
     same = [root for root in roots if root.status is own.status is Status.UNKNOWN and root.reason == own.reason]
-    roots = [root for root in roots if root.status is Status.FOUND and _worst(root) > Severity.INFO]
+    # A mere warning must not cover up that something which matters could not be told.
+    least = Severity.ERROR if own.matters else Severity.WARNING
+    roots = [root for root in roots if root.status is Status.FOUND and _worst(root) >= least]
     if not roots:
         return _blocked(own, same[0]) if same else own
     left = tuple(f for f in own.findings if not any(_explains(g, f) for root in roots for g in root.findings))

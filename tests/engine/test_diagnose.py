@@ -199,3 +199,12 @@ def test_what_could_not_be_told_for_one_reason_is_said_once() -> None:
         (Status.BLOCKED, "a.asks"),
     ]
     assert report.exit_code == 3
+
+
+@pytest.mark.parametrize("severity", [Severity.WARNING, Severity.ERROR])
+def test_only_an_error_explains_that_what_matters_could_not_be_told(severity: Severity) -> None:
+    checks = [_check("a.wet", _wet, severity=severity), _check("b.asks", _no_season, after=("a.wet",))]
+    report = diagnose(_facts(rain=True), checks)
+    hidden = severity is Severity.ERROR
+    assert report.outcomes[1].status is (Status.BLOCKED if hidden else Status.UNKNOWN)
+    assert report.outcomes[1].matters is not hidden
