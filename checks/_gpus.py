@@ -9,11 +9,8 @@ from gpudoctor.facts.driver_version import version_key
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver
-from gpudoctor.facts.pci import PciGpu, PciGpus
+from gpudoctor.facts.pci import GIVEN_AWAY, PciGpu, PciGpus
 from gpudoctor.facts.system import Kernel, OperatingSystem
-
-# Who holds these means to hand the GPU to a virtual machine.
-GIVEN_AWAY = ("vfio-pci", "pci-stub", "xen-pciback", "pciback")
 
 
 def own_gpus(gpus: PciGpus) -> tuple[PciGpu, ...]:

@@ -6,12 +6,12 @@ from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.modprobe import ModprobeConfig, ModprobeLine
-from gpudoctor.facts.pci import PciGpu, PciGpus
+from gpudoctor.facts.pci import GIVEN_AWAY, PciGpu, PciGpus
 from gpudoctor.facts.system import Boot, Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions, DriverWanted
 
 from ._boot import refresh_initramfs
-from ._gpus import GIVEN_AWAY, own_gpus
+from ._gpus import own_gpus
 from ._known import known
 from ._scope import own_driver
 

@@ -5,7 +5,7 @@ Names arrive when they are first used: `gpudoctor --version` must not pay for th
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing would double the time of --version
 if TYPE_CHECKING:
-    from gpudoctor.diagnose import Evidence, Finding, NotApplicable, Severity, check
+    from gpudoctor.diagnose import Evidence, Finding, NotApplicable, Severity, Undecided, check
     from gpudoctor.host import Completed, FileStatus, Host, NotRunning, Unavailable
     from gpudoctor.registry import fact
     from gpudoctor.repair import Effort, Findings, Manual, Phase, Reboot, RemoveFile, Risk, Run, Step, WriteFile, fix
@@ -31,6 +31,7 @@ __all__ = [
     "Severity",
     "Step",
     "Unavailable",
+    "Undecided",
     "WriteFile",
     "__version__",
     "check",
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "gpudoctor.diagnose": ("Evidence", "Finding", "NotApplicable", "Severity", "check"),
+    "gpudoctor.diagnose": ("Evidence", "Finding", "NotApplicable", "Severity", "Undecided", "check"),
     "gpudoctor.host": ("Completed", "FileStatus", "Host", "NotRunning", "Unavailable"),
     "gpudoctor.registry": ("fact",),
     "gpudoctor.repair": (

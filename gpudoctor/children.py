@@ -7,14 +7,15 @@ import json
 import os
 import selectors
 import signal
+import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, NamedTuple
 
-from gpudoctor.host import ProbeAnswer
+from gpudoctor.host import ProbeAnswer, Unavailable
 
 OUTPUT_LIMIT = 8 * 1024 * 1024
 GRACE = 0.2  # seconds: what a child wrote right before it ended may still be in the pipe
@@ -40,15 +41,35 @@ class Ended(NamedTuple):
     failure: str
 
 
-def start(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Child:
-    """Start a command. Raises OSError if it cannot be started."""
+class Account(NamedTuple):
+    """Somebody in whose name a child runs."""
+
+    user: int
+    group: int
+    groups: tuple[int, ...]
+
+
+def start(
+    argv: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    account: Account | None = None,
+    first: Callable[[], None] | None = None,
+) -> Child:
+    """Start a command, by root as somebody else where an account is given. Raises OSError if it cannot be started.
+
+    `first`: what the child does before it becomes the command.
+    """
+    identity = {} if account is None else {"user": account.user, "group": account.group, "extra_groups": account.groups}
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        cwd="/" if account else None,
+        preexec_fn=first,
         env={**(os.environ if environment is None else environment), "LC_ALL": "C.UTF-8"},
+        **identity,  # type: ignore[call-overload]
     )
     return Child(process, bytearray(), bytearray(), time.monotonic())
 
@@ -56,6 +77,67 @@ def start(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> 
 def start_probe(name: str) -> Child:
     path = [entry for entry in sys.path if entry and os.path.isabs(entry)]
     return start([sys.executable, "-I", "-c", _BOOT, name, *path])
+
+
+def start_framework(interpreter: str, framework: str) -> Child:
+    """Start the trial of a framework in the interpreter of its own environment.
+
+    Root lends its rights to nobody's code: the child runs as the owner of the environment, and gets of root's
+    variables only those that concern CUDA. Raises Unavailable where that does not make it safe, OSError if it cannot
+    be started.
+    """
+    import gpudoctor.probes
+    from gpudoctor.facts.environment import is_of_interest
+
+    source = os.path.join(os.path.dirname(gpudoctor.probes.__file__), "framework.py")
+    with open(source, encoding="utf-8") as file:
+        argv = [interpreter, "-c", file.read(), framework]
+    account = _owner(interpreter)
+    if account is None:
+        from gpudoctor.probes.restraint import leave_driver_unloaded
+
+        # A framework that starts CUDA as root would load the driver's module: a diagnosis must not.
+        return start(argv, first=leave_driver_unloaded)
+    kept = {name: value for name, value in os.environ.items() if is_of_interest(name, value)}
+    return start(argv, {**kept, "HOME": _home(account.user), "PATH": os.environ.get("PATH", os.defpath)}, account)
+
+
+def _owner(interpreter: str) -> Account | None:
+    """As whom to run it, None: as who we are."""
+    import pwd
+
+    bin_folder = os.path.dirname(interpreter)
+    places = (interpreter, bin_folder, os.path.dirname(bin_folder))
+    owners = {os.lstat(place).st_uid for place in places}
+    me = os.geteuid()
+    if owners <= {me, 0} and not (me == 0 and any(_others_can_write(place) for place in places)):
+        return None
+    if me != 0:
+        raise Unavailable(
+            f"{interpreter} belongs to user {max(owners)}: run gpudoctor as that user, or as root, to try it"
+        )
+    others = owners - {0}
+    if len(others) != 1:
+        raise Unavailable(f"{interpreter} can be changed by several users: root does not run it")
+    user = others.pop()
+    try:
+        known = pwd.getpwuid(user)
+    except KeyError:
+        raise Unavailable(
+            f"{interpreter} belongs to user {user}, who has no account here: root does not run it"
+        ) from None
+    return Account(user, known.pw_gid, tuple(os.getgrouplist(known.pw_name, known.pw_gid)))
+
+
+def _others_can_write(place: str) -> bool:
+    found = os.lstat(place)
+    return not stat.S_ISLNK(found.st_mode) and bool(found.st_mode & (stat.S_IWOTH | stat.S_IWGRP))
+
+
+def _home(user: int) -> str:
+    import pwd
+
+    return pwd.getpwuid(user).pw_dir
 
 
 def collect(children: Sequence[Child], deadline: float) -> list[Ended]:

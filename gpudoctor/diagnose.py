@@ -45,6 +45,15 @@ class Finding(NamedTuple):
     evidence: Sequence[Evidence] = ()
     remedy: str = ""  # what to do, in one or two sentences
     severity: Severity | None = None  # None: the check's own
+    environment: str = ""  # prefix of the Python environment that has the problem, "" the machine
+
+
+class Undecided(NamedTuple):
+    """Yielded by a check for one of several subjects that it could not judge; what it found on the others stays."""
+
+    reason: str
+    matters: bool = True  # False: nobody means this subject now, so that it does not make a check fail
+    environment: str = ""  # as of a finding
 
 
 class Check(NamedTuple):
@@ -55,7 +64,7 @@ class Check(NamedTuple):
     after: tuple[str, ...]
     symptoms: tuple[str, ...]
     no_symptom: str
-    function: Callable[..., Iterable[Finding]]
+    function: Callable[..., Iterable[Finding | Undecided]]
 
     @property
     def explanation(self) -> str:
@@ -69,7 +78,7 @@ class Check(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a check."""
+    """What became of a check. One that found something can have a reason as well: what else it could not judge."""
 
     check: Check
     status: Status
@@ -149,7 +158,7 @@ def diagnose(facts: Facts, checks: Iterable[Check], *, deselected: Iterable[Chec
 def run_check(check: Check, facts: Facts) -> Outcome:
     """One check alone, whatever comes before it."""
     try:
-        findings = tuple(facts.call(check.function))
+        said = tuple(facts.call(check.function))
     except NotApplicable as reason:
         return Outcome(check, Status.SKIPPED, reason=str(reason))
     except NotRunning as reason:
@@ -160,7 +169,12 @@ def run_check(check: Check, facts: Facts) -> Outcome:
         from traceback import format_exc
 
         return Outcome(check, Status.CRASHED, reason=format_exc(), matters=True)
-    return Outcome(check, Status.FOUND if findings else Status.OK, findings)
+    findings = tuple(one for one in said if isinstance(one, Finding))
+    undecided = [one for one in said if isinstance(one, Undecided)]
+    why = "; ".join(dict.fromkeys(one.reason for one in undecided))
+    status = Status.FOUND if findings else Status.UNKNOWN if undecided else Status.OK
+    matters = check.severity is Severity.ERROR and any(one.matters for one in undecided)
+    return Outcome(check, status, findings, why, matters)
 
 
 def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, Outcome]) -> Outcome:
@@ -173,6 +187,8 @@ def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, O
     # A mere warning must not cover up that something which matters could not be told.
     least = Severity.ERROR if own.matters else Severity.WARNING
     roots = [root for root in roots if root.status is Status.FOUND and _worst(root) >= least]
+    if not own.findings:  # unknown: what is wrong in one Python environment does not tell why
+        roots = [root for root in roots if any(not finding.environment for finding in root.findings)]
     if not roots:
         return _blocked(own, same[0]) if same else own
     left = tuple(f for f in own.findings if not any(_explains(g, f) for root in roots for g in root.findings))
@@ -190,7 +206,9 @@ def _blocked(own: Outcome, cause: Outcome) -> Outcome:
 
 
 def _explains(cause: Finding, consequence: Finding) -> bool:
-    """One sick GPU does not explain what is wrong with another; all else that comes first does."""
+    """One sick GPU or environment does not explain what is wrong with another; all else that comes first does."""
+    if cause.environment and cause.environment != consequence.environment:
+        return False
     devices = _is_device(cause.subject) and _is_device(consequence.subject)
     return not devices or cause.subject == consequence.subject
 
@@ -218,8 +236,12 @@ def _ranked(outcomes: Sequence[Outcome]) -> Iterator[Ranked]:
     for place, outcome in enumerate(outcomes):
         if outcome.status is not Status.FOUND:
             continue
-        consequences = explained.get(outcome.check.id, [])
         for finding in outcome.findings:
+            consequences = [
+                consequence
+                for consequence in explained.get(outcome.check.id, [])
+                if any(_explains(finding, g) for g in consequence.findings)
+            ]
             severity = finding.severity or outcome.check.severity
             # A cause is as bad as the worst that it explains: a warning must not make a broken machine exit with 1.
             if severity > Severity.INFO:

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 READ_LIMIT = 32 * 1024 * 1024
+DIGEST_LIMIT = 64 * 1024 * 1024  # bytes; hashing them takes about 0.05 s
 PROBE_TIMEOUT = 10.0
 GLOBAL_TIMEOUT = 20.0
+DEEP_TIMEOUT = 600.0  # with `check --deep`, which starts frameworks
 
 SqlValue = str | int | float | bytes | None
 
@@ -59,10 +61,14 @@ class Host(ABC):
     """Read-only access to one machine. Paths are absolute, as on that machine."""
 
     source: str  # "live", "root", "snapshot"
+    pythons: tuple[str, ...] = ()  # the Python environments that the user named; empty: those that are found
 
     @abstractmethod
-    def read(self, path: str, *, last: int | None = None) -> str | None:
-        """The text of a file (or of its last bytes), None if there is none. What is no UTF-8 survives as surrogates."""
+    def read(self, path: str, *, first: int | None = None, last: int | None = None) -> str | None:
+        """The text of a file (or of its first or last bytes), None if there is none.
+
+        What is no UTF-8 survives as surrogates.
+        """
 
     @abstractmethod
     def read_bytes(self, path: str, limit: int, *, offset: int = 0) -> bytes | None:
@@ -85,6 +91,10 @@ class Host(ABC):
         """Kind, mode, owner, size and times of what the path leads to, None if nothing is there."""
 
     @abstractmethod
+    def digest(self, path: str) -> str | None:
+        """SHA-256 of a file in hexadecimal, None if there is no such file. Raises Unavailable past DIGEST_LIMIT."""
+
+    @abstractmethod
     def free_bytes(self, path: str) -> int | None:
         """Bytes free for everybody on the file system of a path, None if the path is not there."""
 
@@ -101,6 +111,10 @@ class Host(ABC):
     @abstractmethod
     def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
         """Ask the driver or /proc in children, side by side (`gpudoctor.probes`), each with a deadline."""
+
+    @abstractmethod
+    def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
+        """Let one framework of a Python environment compute in a child (`gpudoctor.probes.framework`), as its owner."""
 
     def exists(self, path: str) -> bool:
         return self.resolve(path) is not None

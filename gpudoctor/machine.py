@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import (
+    DIGEST_LIMIT,
     GLOBAL_TIMEOUT,
     PROBE_TIMEOUT,
     READ_LIMIT,
@@ -41,10 +42,10 @@ class RootHost(Host):
             raise BadSource(f"{root}: not the root of a Linux system (no etc, no usr)")
         self._given = {"/proc/sys/kernel/osrelease": kernel + "\n"} if kernel else {}
 
-    def read(self, path: str, *, last: int | None = None) -> str | None:
+    def read(self, path: str, *, first: int | None = None, last: int | None = None) -> str | None:
         if path in self._given:
             return self._given[path]
-        data = self.read_bytes(path, last or READ_LIMIT, offset=-last if last else 0)
+        data = self.read_bytes(path, first or last or READ_LIMIT, offset=-last if last else 0)
         return None if data is None else data.decode("utf-8", "surrogateescape")
 
     def read_bytes(self, path: str, limit: int, *, offset: int = 0) -> bytes | None:
@@ -111,6 +112,17 @@ class RootHost(Host):
             (os.major(found.st_rdev), os.minor(found.st_rdev)),
         )
 
+    def digest(self, path: str) -> str | None:
+        from hashlib import sha256  # here for start-up: seldom needed
+
+        status = self.status(path)
+        if status is None or status.kind == "directory":
+            return None
+        if status.kind != "file" or status.size > DIGEST_LIMIT:
+            raise Unavailable(f"{path}: {status.size >> 20} MiB are too much to hash, or it is no plain file")
+        data = self.read_bytes(path, DIGEST_LIMIT + 1)
+        return None if data is None else sha256(data).hexdigest()
+
     def free_bytes(self, path: str) -> int | None:
         try:
             found = os.statvfs(self._real(path))
@@ -141,6 +153,9 @@ class RootHost(Host):
 
     def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
         raise NotRunning("the driver cannot be asked: the system is not running")
+
+    def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
+        raise NotRunning("no framework can be tried: the system is not running")
 
     def _real(self, path: str) -> str:
         return self._outside(self._resolve(path))
@@ -222,6 +237,16 @@ class LiveHost(RootHost):
         children: list[Child] = [start_probe(name) for name in names]
         ended = collect(children, min(time.monotonic() + self._probe_timeout, self._deadline))
         return {name: probe_answer(end) for name, end in zip(names, ended, strict=True)}
+
+    def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
+        from gpudoctor.children import collect, probe_answer, start_framework  # here for start-up
+
+        try:
+            child = start_framework(interpreter, framework)
+        except OSError as error:
+            raise Unavailable(f"{interpreter}: {error.strerror}") from error
+        (ended,) = collect([child], min(time.monotonic() + timeout, self._deadline))
+        return probe_answer(ended)
 
     def _resolve(self, path: str) -> str:
         return path  # the kernel follows links

@@ -40,7 +40,38 @@ def redacted(answers: Mapping[str, Json]) -> dict[str, Json]:
     """
     seen: dict[str, dict[str, str]] = {}
     host_name = _host_name(answers)
-    return {key: _value(relevant(key, value), seen, host_name) for key, value in answers.items()}
+    home = _home(answers)
+    found = {}
+    for question, answer in answers.items():
+        if question == "list /home" and isinstance(answer, list):
+            answer = [_text(f"/home/{name}", seen, host_name).removeprefix("/home/") for name in answer]
+        else:
+            answer = _value(_moved(relevant(question, answer), home), seen, host_name)
+        found[_text(question.replace(home, _HOME) if home else question, seen, host_name)] = answer
+    return found
+
+
+_HOME = "/home/ada"  # redacted like every other home
+
+
+def _home(answers: Mapping[str, Json]) -> str:
+    """The user's home folder where it does not lie below /home, as on clusters; "" elsewhere."""
+    environ = answers.get("read /proc/self/environ")
+    variables = environ.split("\0") if isinstance(environ, str) else []
+    home = next((entry[5:].rstrip("/") for entry in variables if entry.startswith("HOME=/")), "")
+    return "" if home.startswith("/home/") or home.count("/") < 2 else home
+
+
+def _moved(value: Json, home: str) -> Json:
+    match value:
+        case str() if home:
+            return value.replace(home, _HOME)
+        case list() if home:
+            return [_moved(item, home) for item in value]
+        case dict() if home:
+            return {key: _moved(item, home) for key, item in value.items()}
+        case _:
+            return value
 
 
 def _host_name(answers: Mapping[str, Json]) -> str:

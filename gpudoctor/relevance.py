@@ -5,6 +5,9 @@ The trimmed answers must give the same facts as the whole ones.
 
 import re
 
+from gpudoctor.facts.c_headers import relevant_header
+from gpudoctor.facts.distributions import metadata_head
+from gpudoctor.facts.environment import relevant_environ, relevant_settings, sets_variables
 from gpudoctor.facts.kernel_log import FIRST_LINE, concerns_gpu, is_kernel_log
 from gpudoctor.facts.package_names import is_of_interest
 from gpudoctor.facts.system import root_mounts
@@ -25,7 +28,15 @@ def relevant(question: str, answer: Json) -> Json:
                 return {"exit_code": code, "stdout": _messages(text), "stderr": error}
     if not isinstance(answer, str) or not question.startswith("read "):
         return answer
-    path = question.removeprefix("read ").partition(" last ")[0]
+    path = question.removeprefix("read ").partition(" last ")[0].partition(" first ")[0]
+    if path == "/proc/self/environ":
+        return relevant_environ(answer)
+    if path == "/proc/self/cmdline":
+        return answer.partition("\0")[0]  # arguments are nobody's business
+    if path.endswith(("/METADATA", "/PKG-INFO")) or path.endswith(".egg-info"):
+        return metadata_head(answer)
+    if sets_variables(path):
+        return relevant_settings(answer, path)
     if path.startswith("/var/lib/dpkg/status"):
         return "".join(f"{_stanza(text)}\n\n" for text in answer.split("\n\n") if _is_wanted(text))
     if path.startswith("/var/log/dpkg.log"):
@@ -38,7 +49,9 @@ def relevant(question: str, answer: Json) -> Json:
         return "".join(f"{line}\n" for line in answer.splitlines() if re.search(_BUILD_WORDS, line))
     if path in ("/etc/passwd", "/etc/group"):
         return "".join(f"{_account(line)}\n" for line in answer.splitlines())
-    if ".d/" in path and path.endswith(".conf"):
+    if path.endswith(("/cuda.h", "/host_config.h", "/cudnn_version.h", "/cudnn.h", "/nccl.h")):
+        return relevant_header(answer)
+    if ".d/" in path and path.endswith(".conf") and not path.startswith("/etc/ld.so.conf.d/"):
         lines = (line.strip() for line in answer.splitlines())
         return "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
     return answer

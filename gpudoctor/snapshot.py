@@ -22,6 +22,8 @@ from gpudoctor.host import (
 
 SCHEMA = 1
 
+_NAMED = "pythons"  # no question of the host's: what the user said when it was recorded
+
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
@@ -32,9 +34,11 @@ class SnapshotHost(Host):
 
     def __init__(self, answers: Mapping[str, Json]) -> None:
         self._answers = answers
+        named = answers.get(_NAMED)
+        self.pythons = tuple(str(path) for path in named) if isinstance(named, list) else ()
 
-    def read(self, path: str, *, last: int | None = None) -> str | None:
-        return self._text(_key("read", path, last))
+    def read(self, path: str, *, first: int | None = None, last: int | None = None) -> str | None:
+        return self._text(_read_key(path, first, last))
 
     def read_bytes(self, path: str, limit: int, *, offset: int = 0) -> bytes | None:
         answer = self._text(_key("bytes", path, limit, offset))
@@ -74,6 +78,9 @@ class SnapshotHost(Host):
             case _:
                 self._damaged(_key("status", path))
 
+    def digest(self, path: str) -> str | None:
+        return self._text(_key("digest", path))
+
     def free_bytes(self, path: str) -> int | None:
         answer = self._answer(_key("free", path))
         if answer is None or isinstance(answer, int):
@@ -103,6 +110,9 @@ class SnapshotHost(Host):
 
     def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
         return {name: self._probe(_key("probe", name)) for name in names}
+
+    def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
+        return self._probe(_key("framework", interpreter, framework))
 
     def _probe(self, key: str) -> ProbeAnswer:
         match self._answer(key):
@@ -139,12 +149,13 @@ class RecordingHost(Host):
     def __init__(self, host: Host) -> None:
         self._host = host
         self.source = host.source
-        self.answers: dict[str, Json] = {}
+        self.pythons = host.pythons
+        self.answers: dict[str, Json] = {_NAMED: [*host.pythons]} if host.pythons else {}
         self._replay = SnapshotHost(self.answers)
 
-    def read(self, path: str, *, last: int | None = None) -> str | None:
-        self._record(_key("read", path, last), lambda: self._host.read(path, last=last))
-        return self._replay.read(path, last=last)
+    def read(self, path: str, *, first: int | None = None, last: int | None = None) -> str | None:
+        self._record(_read_key(path, first, last), lambda: self._host.read(path, first=first, last=last))
+        return self._replay.read(path, first=first, last=last)
 
     def read_bytes(self, path: str, limit: int, *, offset: int = 0) -> bytes | None:
         def ask() -> str | None:
@@ -178,6 +189,10 @@ class RecordingHost(Host):
         self._record(_key("status", path), ask)
         return self._replay.status(path)
 
+    def digest(self, path: str) -> str | None:
+        self._record(_key("digest", path), lambda: self._host.digest(path))
+        return self._replay.digest(path)
+
     def free_bytes(self, path: str) -> int | None:
         self._record(_key("free", path), lambda: self._host.free_bytes(path))
         return self._replay.free_bytes(path)
@@ -202,9 +217,16 @@ class RecordingHost(Host):
 
     def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
         answers = self._host.probe(names)
-        for name, (answer, failure) in answers.items():
-            self.answers[_key("probe", name)] = {"failure": failure} if answer is None else {"answer": _plain(answer)}
+        for name, answer in answers.items():
+            self.answers[_key("probe", name)] = _recorded(answer)
         return answers
+
+    def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
+        self._record(
+            _key("framework", interpreter, framework),
+            lambda: _recorded(self._host.try_framework(interpreter, framework, timeout)),
+        )
+        return self._replay.try_framework(interpreter, framework, timeout)
 
     def _record(self, key: str, ask: Callable[[], Json]) -> None:
         try:
@@ -241,6 +263,14 @@ def as_document(answers: Mapping[str, Json], version: str) -> dict[str, Json]:
 def _key(question: str, *words: SqlValue) -> str:
     said = (word for word in words if word is not None and word != 0)
     return " ".join([question, *(word if isinstance(word, str) else repr(word) for word in said)])
+
+
+def _read_key(path: str, first: int | None, last: int | None) -> str:
+    return _key("read", path, *(("first", first) if first else ()), last)
+
+
+def _recorded(probed: ProbeAnswer) -> Json:
+    return {"failure": probed.failure} if probed.answer is None else {"answer": _plain(probed.answer)}
 
 
 def _plain(value: Mapping[str, object]) -> Json:

@@ -63,6 +63,11 @@ class MachineTree(RootHost):
     def run(self, argv: Sequence[str], *, timeout: float = 10.0) -> Completed | None:
         return self._commands.get(tuple(argv))
 
+    def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
+        if self._probes is None:
+            return ProbeAnswer(None, self._no_answer)
+        return self._probes.try_framework(interpreter, framework, timeout)
+
     def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
         if self._probes is None:
             return {name: ProbeAnswer(None, self._no_answer) for name in names}

@@ -82,6 +82,15 @@ def imaginary_process(
     return home
 
 
+def test_the_environment_of_a_process_is_where_its_packages_come_from(tmp_path: Path) -> None:
+    library = "/home/ada/train/.venv/lib/python3.12/site-packages/torch/lib/libtorch_cuda.so"
+    others = ("/usr/lib/python3.12/lib-dynload/_json.so", "/usr/lib/site-packages/x.so", library)
+    imaginary_process(tmp_path, 42, descriptors=("/dev/nvidia0",), maps=others)
+    holders = ask_processes(str(tmp_path))["holders"]
+    assert isinstance(holders, list)
+    assert [holder["python"] for holder in holders] == ["/home/ada/train/.venv"]
+
+
 def test_holders(tmp_path: Path) -> None:
     imaginary_process(tmp_path, 1, command=b"systemd", descriptors=("/dev/null", "/dev/nvme0"))
     nodes = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvidia0", "socket:[123]", "/dev/nvidia-uvm (deleted)")
@@ -91,12 +100,13 @@ def test_holders(tmp_path: Path) -> None:
     (tmp_path / "version").write_text("Linux", encoding="utf-8")
     assert ask_processes(str(tmp_path)) == {
         "holders": [
-            {"pid": 7, "user_id": 1000, "command": "Xorg", "devices": ["/dev/nvidia0"]},
+            {"pid": 7, "user_id": 1000, "command": "Xorg", "devices": ["/dev/nvidia0"], "python": None},
             {
                 "pid": 42,
                 "user_id": 1000,
                 "command": "python",
                 "devices": ["/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl"],
+                "python": None,
             },
         ],
         "deleted_libraries": [],

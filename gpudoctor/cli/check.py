@@ -7,7 +7,9 @@ from gpudoctor.cli import BadUsage
 from gpudoctor.cli.options import CheckOptions
 from gpudoctor.cli.source import open_host
 from gpudoctor.diagnose import Check, Report, diagnose
+from gpudoctor.facts.deep import DeepWanted
 from gpudoctor.facts.expected import ExpectedGpus
+from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT
 from gpudoctor.registry import Facts, load_plugins, registry
 
 
@@ -16,9 +18,10 @@ def check(options: CheckOptions) -> int:
     import time
 
     began = time.monotonic()
+    timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
     facts = Facts(
-        open_host(options.root, options.kernel, options.snapshot, options.timeout),
-        {ExpectedGpus: ExpectedGpus(options.expect_gpus)},
+        open_host(options.root, options.kernel, options.snapshot, timeout, options.python),
+        {ExpectedGpus: ExpectedGpus(options.expect_gpus), DeepWanted: DeepWanted(options.deep)},
     )
     report = diagnose_with(facts, options.only, options.skip)
     duration_ms = round((time.monotonic() - began) * 1000)

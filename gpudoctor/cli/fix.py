@@ -25,6 +25,7 @@ class FixOptions(NamedTuple):
     kernel: str | None
     snapshot: str | None
     timeout: float
+    python: tuple[str, ...]
 
 
 def fix(options: FixOptions) -> int:
@@ -38,7 +39,7 @@ def fix(options: FixOptions) -> int:
         return COULD_NOT_TELL
     if options.script and options.format == "json":
         raise BadUsage("--script and --format json are two formats; one of them is enough")
-    facts = Facts(open_host(options.root, options.kernel, options.snapshot, options.timeout))
+    facts = Facts(open_host(options.root, options.kernel, options.snapshot, options.timeout, options.python))
     report = diagnose_with(facts)
     load_plugins(fixes=True)
     plan = make_plan(report, registry.fixes.values(), facts)

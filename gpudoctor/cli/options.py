@@ -17,7 +17,12 @@ class CheckOptions(NamedTuple):
     format: str = "text"
     output: str | None = None
     expect_gpus: int | None = None
-    timeout: float = 20.0
+    timeout: float | None = None
+    python: tuple[str, ...] = ()
+    deep: bool = False
+
+
+_REPEATABLE = ("only", "skip", "python")
 
 
 def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
@@ -30,12 +35,17 @@ def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
     while words:
         name, equals, value = words.pop(0).partition("=")
         field = name.removeprefix("--").replace("-", "_")
+        if name == "--deep" and not equals:
+            values["deep"] = True
+            continue
         if not name.startswith("--") or field not in CheckOptions._fields or (not equals and not words):
+            return None
+        if field == "deep":
             return None
         text = value if equals else words.pop(0)
         if text.startswith("-"):
             return None
-        if field in ("only", "skip"):
+        if field in _REPEATABLE:
             values[field] = (*values.get(field, ()), text)  # type: ignore[misc]
             continue
         read = {"expect_gpus": int, "timeout": float}.get(field, str)
@@ -44,5 +54,9 @@ def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
         except ValueError:
             return None
     options = CheckOptions(**values)  # type: ignore[arg-type]
-    plausible = options.format in FORMATS and (options.expect_gpus or 0) >= 0 and options.timeout > 0
+    plausible = (
+        options.format in FORMATS
+        and (options.expect_gpus or 0) >= 0
+        and (options.timeout is None or options.timeout > 0)
+    )
     return options if plausible else None

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 
 from gpudoctor import __version__
 from gpudoctor.cli.check import deliver, diagnose_with
@@ -13,9 +14,9 @@ from gpudoctor.reports.machine import machine_summary
 from gpudoctor.snapshot import RecordingHost, as_document
 
 
-def snapshot(output: str | None, root: str | None, kernel: str | None, timeout: float) -> int:
+def snapshot(output: str | None, root: str | None, kernel: str | None, timeout: float, pythons: Sequence[str]) -> int:
     """Write the snapshot; also what planning a repair would ask is recorded. Returns 0."""
-    recorder = RecordingHost(open_host(root, kernel, None, timeout))
+    recorder = RecordingHost(open_host(root, kernel, None, timeout, pythons))
     facts = Facts(recorder)
     report = diagnose_with(facts)
     load_plugins(fixes=True)

@@ -5,6 +5,9 @@ from typing import NamedTuple
 from gpudoctor.host import Host
 from gpudoctor.registry import fact
 
+# Who holds these means to hand the GPU to a virtual machine.
+GIVEN_AWAY = ("vfio-pci", "pci-stub", "xen-pciback", "pciback")
+
 
 class PciGpu(NamedTuple):
     """One NVIDIA display or 3D controller. What the table does not know is "" or None."""

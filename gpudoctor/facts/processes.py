@@ -14,6 +14,7 @@ class Holder(NamedTuple):
     user_id: int
     command: str
     devices: tuple[str, ...]
+    python: str = ""  # prefix of the Python environment whose packages it has loaded, "" none
 
 
 class StaleProcess(NamedTuple):
@@ -39,12 +40,17 @@ def device_users(asked: DriverAnswers) -> DeviceUsers:
     answer = answer_of(asked, "processes", "the list of processes")
     unreadable = answer.get("unreadable")
     return DeviceUsers(
-        tuple(Holder(*_identity(entry), _texts(entry, "devices")) for entry in _entries(answer, "holders")),
+        tuple(_holder(entry) for entry in _entries(answer, "holders")),
         tuple(
             StaleProcess(*_identity(entry), _texts(entry, "paths")) for entry in _entries(answer, "deleted_libraries")
         ),
         unreadable if isinstance(unreadable, int) else 0,
     )
+
+
+def _holder(entry: Mapping[str, object]) -> Holder:
+    python = entry.get("python")
+    return Holder(*_identity(entry), _texts(entry, "devices"), python if isinstance(python, str) else "")
 
 
 def _entries(answer: Mapping[str, object], field: str) -> list[Mapping[str, object]]:

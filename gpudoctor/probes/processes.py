@@ -23,6 +23,7 @@ def ask_processes(proc: str = "/proc") -> dict[str, object]:
     """All processes of this PID namespace that `proc` shows.
 
     `holders`: processes with device files of NVIDIA's open or mapped, /dev/nvidia0 and the like in `devices`.
+    `python`: the prefix of the Python environment whose packages they have loaded, null if none.
     `deleted_libraries`: processes that have driver libraries mapped whose files are gone, in `paths`.
     `command` is the name of the program without its arguments: those can hold secrets.
     `unreadable`: how many processes this user may not, or not wholly, look into.
@@ -45,7 +46,8 @@ def ask_processes(proc: str = "/proc") -> dict[str, object]:
             devices |= {mapping.path for mapping in mappings if mapping.path.startswith(_DEVICES)}
             paths = {mapping.path for mapping in mappings if mapping.deleted and _is_driver_library(mapping)}
             if devices:
-                holders.append({**_identity(process, pid), "devices": sorted(devices)})
+                python = _python_environment(mappings)
+                holders.append({**_identity(process, pid), "devices": sorted(devices), "python": python})
             if paths:
                 deleted_libraries.append({**_identity(process, pid), "paths": sorted(paths)})
         except (FileNotFoundError, ProcessLookupError):
@@ -68,6 +70,16 @@ def _open_devices(process: str) -> set[str]:
         if target.startswith(_DEVICES):
             devices.add(target.removesuffix(_DELETED))
     return devices
+
+
+def _python_environment(mappings: list[Mapping]) -> str | None:
+    """From where a package with compiled code was loaded: the interpreter's own file is the base Python's."""
+    for mapping in mappings:
+        before, found, _ = mapping.path.partition("/site-packages/")
+        prefix, _, folder = before.rpartition("/lib/python")
+        if found and prefix and "/" not in folder:
+            return prefix
+    return None
 
 
 def _is_driver_library(mapping: Mapping) -> bool:

@@ -43,6 +43,7 @@ def _finding(ranked: Ranked) -> dict[str, object]:
         "id": ranked.check.id,
         "severity": ranked.severity.name.lower(),
         "subject": finding.subject,
+        "environment": finding.environment,
         "summary": finding.summary,
         "evidence": [{"source": evidence.source, "value": evidence.value} for evidence in finding.evidence],
         "remedy": finding.remedy,

@@ -88,11 +88,12 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
         elif outcome.status is Status.SKIPPED:
             why = ("skipped", outcome.reason)
             idle[why] = idle.get(why, 0) + 1
-        elif outcome.status is not Status.FOUND:
+        elif outcome.status is not Status.FOUND or outcome.reason:
             domains.setdefault(outcome.check.id.partition(".")[0], []).append(outcome)
     for domain, members in sorted(domains.items()):
         counts = {status: sum(member.status is status for member in members) for status in Status}
-        said = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
+        counts[Status.FOUND] = 0  # shown above; here only for what else it could not tell
+        said = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count) or "not all told"
         mark = "unknown" if counts[Status.UNKNOWN] or counts[Status.CRASHED] else "ok" if counts[Status.OK] else ""
         yield f"{_styled(domain.ljust(10), _STYLES[mark] if colour and mark else '')} {said}"
         yield from _reasons(members)
@@ -107,7 +108,7 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
         if member.status is Status.CRASHED:
             last = member.reason.strip().splitlines()[-1:] or ["no reason given"]
             yield from _wrapped(f"{member.check.id}: our own bug: {last[0]}", "  ", hanging="    ")
-        elif member.status is Status.UNKNOWN:
+        elif member.status in (Status.UNKNOWN, Status.FOUND):
             reasons.setdefault(member.reason, []).append(member.check.id.partition(".")[2])
     for reason, names in reasons.items():
         named = ", ".join(names) if len(names) < 4 else f"{len(names)} checks"
