@@ -1,0 +1,272 @@
+"""Which GPU frameworks each Python environment has, and for which CUDA they were built, from files alone."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from gpudoctor.facts.distributions import Distribution
+from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
+from gpudoctor.host import Host, Unavailable
+from gpudoctor.registry import fact
+
+
+class FrameworkBuild(NamedTuple):
+    """One framework in one environment. "" and () for what nothing tells."""
+
+    environment: PythonEnvironment
+    framework: str  # "torch", "tensorflow", "jax", "onnxruntime", "cupy"
+    distribution: Distribution  # for jax the CUDA plugin where there is one, else jaxlib
+    version: str  # as the build says itself: "2.9.1+cu128"
+    cuda: tuple[int, int] | None  # what it was built for: (12, 8); None: for no CUDA, or unknown (see problem)
+    cuda_minor_known: bool  # False: only the major version counts, as for "cuda12" and "12.x"
+    cudnn: str  # what it was built with, as it says: "9", "" unknown
+    architectures: tuple[str, ...]  # "sm_90", "compute_90"
+    architectures_source: str  # which table or file says so
+    source: str  # the file that tells the CUDA version
+    value: str  # what stands there
+    problem: str = ""  # what could not be told, and why
+    ptx_told: bool = True  # False: the architectures say nothing of PTX, and there may be some
+
+    @property
+    def words(self) -> str:
+        """ "torch 2.9.1+cu128"."""
+        return f"{self.distribution.name} {self.version or self.distribution.version}"
+
+    @property
+    def cuda_words(self) -> str:
+        """ "CUDA 12.8", "CUDA 12"; "" without."""
+        if self.cuda is None:
+            return ""
+        return f"CUDA {self.cuda[0]}.{self.cuda[1]}" if self.cuda_minor_known else f"CUDA {self.cuda[0]}"
+
+
+class FrameworkBuilds(NamedTuple):
+    """All of all environments, those in use first."""
+
+    builds: tuple[FrameworkBuild, ...]
+
+    def of(self, framework: str) -> tuple[FrameworkBuild, ...]:
+        return tuple(build for build in self.builds if build.framework == framework)
+
+    def get(self, environment: PythonEnvironment, framework: str) -> FrameworkBuild | None:
+        found = (b for b in self.builds if b.framework == framework and b.environment.prefix == environment.prefix)
+        return next(found, None)
+
+
+@fact
+def framework_builds(host: Host, pythons: PythonEnvironments) -> FrameworkBuilds:
+    """One reader a framework; what one of them cannot tell is a problem of that build alone."""
+    return FrameworkBuilds(tuple(build for one in pythons.environments for build in _builds(host, one)))
+
+
+def _builds(host: Host, environment: PythonEnvironment) -> Iterator[FrameworkBuild]:
+    for framework, (names, read) in _READERS.items():
+        for name in names:
+            for found in environment.distributions:
+                if found.name == name or (name.endswith("*") and found.name.startswith(name[:-1])):
+                    yield read(host, environment, framework, found)
+
+
+def _torch(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
+    path = f"{found.location}/torch/version.py"
+    text, problem = _read(host, path)
+    version = _string(text, "__version__") or found.version
+    cuda_text = _string(text, "cuda")
+    cuda = _pair(cuda_text)
+    if text and not cuda and not re.search(r"^cuda\b", text, re.MULTILINE):
+        problem = f"{path} does not tell the CUDA version"
+    value = f"__version__ = '{version}', cuda = {cuda_text or None!r}" if text else found.version
+    build = FrameworkBuild(
+        environment, framework, found, version, cuda, True, "", (), "", path if text else found.folder, value, problem
+    )
+    if not text:
+        # Nothing but the version's local part is left to tell it.
+        local = version.partition("+")[2]
+        digits = local[2:] if local.startswith("cu") and local[2:].isdecimal() else ""
+        return build._replace(cuda=(int(digits[:-1]), int(digits[-1])) if len(digits) > 2 else None)
+    return _with_torch_architectures(host, build) if cuda else build
+
+
+def _with_torch_architectures(host: Host, build: FrameworkBuild) -> FrameworkBuild:
+    """From the table of published wheels; a build that is none of them is asked for its own code."""
+    from gpudoctor.knowledge.torch import default_build, variants  # here for start-up: only where torch is installed
+
+    release, machine = build.version.partition("+")[0], build.environment.machine or "x86_64"
+    published = build.version.partition("+")[2] in ("", _tag(build.cuda)) and build.distribution.installer != "conda"
+    own = build.environment.conda_package("pytorch", "libtorch", "pytorch-gpu") is not None
+    if published and not own:
+        default = default_build(release, machine)
+        if default is not None and default.cuda == build.cuda:
+            source = f"table of torch {release}"
+            return build._replace(
+                architectures=default.architectures, architectures_source=source, ptx_told=default.ptx_told
+            )
+        for variant in variants(release):
+            if machine == "x86_64" and variant.cuda == build.cuda and variant.architectures:
+                source = f"table of torch {release}, variant {_tag(variant.cuda)}"
+                return build._replace(architectures=variant.architectures, architectures_source=source)
+    path = f"{build.distribution.location}/torch/lib/libtorch_cuda.so"
+    return _with_own_architectures(host, build, path)
+
+
+def _with_own_architectures(host: Host, build: FrameworkBuild, path: str) -> FrameworkBuild:
+    from gpudoctor.facts.fatbin import gpu_architectures  # here for start-up: only builds that no table knows
+
+    try:
+        found = gpu_architectures(host, path)
+    except Unavailable as reason:
+        return build._replace(architectures_source=str(reason))
+    if found is None:
+        return build
+    # A few kernels for an architecture that the rest does not serve are no support of it.
+    return build._replace(architectures=found.with_share(0.1), architectures_source=path)
+
+
+def _tensorflow(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
+    path = f"{found.location}/tensorflow/python/platform/build_info.py"
+    text, problem = _read(host, path)
+    cuda_text = _string(text, "cuda_version")
+    capabilities = re.search(r"""['"]?cuda_compute_capabilities['"]?\s*[:=,]\s*\[([^\]]*)\]""", text)
+    words = tuple(re.findall(r"(?:sm|compute)_[0-9]+[a-z]?", capabilities[1])) if capabilities else ()
+    is_cuda = bool(re.search(r"""['"]?is_cuda_build['"]?\s*[:=,]\s*True""", text))
+    if text and is_cuda and not _pair(cuda_text):
+        problem = f"{path} does not tell the CUDA version"
+    return FrameworkBuild(
+        environment,
+        framework,
+        found,
+        found.version,
+        _pair(cuda_text) if is_cuda else None,
+        True,
+        _string(text, "cudnn_version"),
+        words,
+        path if words else "",
+        path if text else found.folder,
+        f"is_cuda_build = {is_cuda}, cuda_version = '{cuda_text}'" if text else found.version,
+        problem,
+    )
+
+
+def _jax(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
+    """A CUDA plugin's name tells its CUDA; before there were plugins the local part of jaxlib's version did."""
+    digits = found.name.removeprefix("jax-cuda").removesuffix("-plugin")
+    if not digits.isdecimal():
+        local = found.version.partition("+cuda")[2]
+        digits = local.partition(".")[0]
+    cuda = (int(digits), 0) if digits.isdecimal() else None
+    value = f"{found.name} {found.version}"
+    return FrameworkBuild(environment, framework, found, found.version, cuda, False, "", (), "", found.folder, value)
+
+
+def _onnxruntime(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
+    path = f"{found.location}/onnxruntime/capi/build_and_package_info.py"
+    text, problem = _read(host, path)
+    cuda_text = _string(text, "cuda_version")
+    cuda = _pair(cuda_text)
+    provider = f"{found.location}/onnxruntime/capi/libonnxruntime_providers_cuda.so"
+    known = True
+    if cuda is None:
+        cuda, known = _cuda_of_onnxruntime(found), False
+    name = _string(text, "package_name")
+    value = f"package_name = '{name}', cuda_version = '{cuda_text}'" if text else found.version
+    try:
+        if host.status(provider) is None:
+            cuda = None  # the files of the CPU package lie there
+    except Unavailable as reason:
+        problem = problem or str(reason)
+    return FrameworkBuild(
+        environment,
+        framework,
+        found,
+        found.version,
+        cuda,
+        known,
+        "",
+        (),
+        "",
+        path if text else found.folder,
+        value,
+        problem,
+    )
+
+
+def _cuda_of_onnxruntime(found: Distribution) -> tuple[int, int] | None:
+    from gpudoctor.knowledge.wheels import onnxruntime_build  # here for start-up
+
+    if not found.name.endswith("-gpu"):
+        return None
+    build = onnxruntime_build(found.release)
+    return (build.cuda or (build.cuda_major, 0)) if build else None
+
+
+def _cupy(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
+    path = f"{found.location}/cupy/.data/_wheel.json"
+    text, problem = _read(host, path)
+    match = re.search(r'"cuda"\s*:\s*"([0-9]+)\.([0-9]+|x)"', text)
+    digits = found.name.removeprefix("cupy-cuda")
+    if digits != found.name and digits.endswith("x") and digits[:-1].isdecimal():
+        cuda, known = (int(digits[:-1]), 0), False
+    elif digits != found.name and digits.isdecimal() and len(digits) > 2:
+        cuda, known = (int(digits[:-1]), int(digits[-1])), True
+    elif match:
+        cuda, known = (int(match[1]), int(match[2]) if match[2].isdecimal() else 0), match[2].isdecimal()
+    else:
+        cuda, known = None, False
+    if found.name == "cupy" and not text:
+        problem = ""  # compiled here, or conda's: it runs on whatever CUDA is installed
+    value = match[0] if match else f"{found.name} {found.version}"
+    return FrameworkBuild(
+        environment,
+        framework,
+        found,
+        found.version,
+        cuda,
+        known,
+        "",
+        (),
+        "",
+        path if text else found.folder,
+        value,
+        problem,
+    )
+
+
+Reader = Callable[[Host, PythonEnvironment, str, Distribution], FrameworkBuild]
+
+# By framework: its distributions (a name that ends in "*" stands for all that begin so), and who reads it.
+_READERS: dict[str, tuple[tuple[str, ...], Reader]] = {
+    "torch": (("torch",), _torch),
+    "tensorflow": (("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-gpu", "tf-nightly-cpu"), _tensorflow),
+    "jax": (("jaxlib", "jax-cuda11-plugin", "jax-cuda12-plugin", "jax-cuda13-plugin"), _jax),
+    "onnxruntime": (("onnxruntime", "onnxruntime-gpu", "ort-nightly", "ort-nightly-gpu"), _onnxruntime),
+    "cupy": (("cupy", "cupy-cuda*"), _cupy),
+}
+
+
+def _read(host: Host, path: str) -> tuple[str, str]:
+    """The text, and why there is none."""
+    try:
+        text = host.read(path, first=65536)
+    except Unavailable as reason:
+        return "", str(reason)
+    return ("", f"{path} is not there") if text is None else (text, "")
+
+
+def _string(text: str, name: str) -> str:
+    """What `cuda: Optional[str] = '12.8'` or `('cuda_version', '12.5.1')` sets, "" for None."""
+    set_to = rf"""(?:(?:^|['"]|\s){name}['"]?\s*(?::[^=\n'"]*=|[:=])|\(\s*['"]{name}['"]\s*,)"""
+    match = re.search(rf"""{set_to}\s*['"]([^'"\n]*)['"]""", text, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def _pair(text: str) -> tuple[int, int] | None:
+    """(12, 8) of "12.8" and "12.8.1"; (11, 0) of "110" and "11"; None of anything else."""
+    words = text.split(".")
+    if len(words) > 1 and words[0].isdecimal() and words[1].isdecimal():
+        return int(words[0]), int(words[1])
+    return (int(text), 0) if text.isdecimal() and len(text) == 2 else None
+
+
+def _tag(cuda: tuple[int, int] | None) -> str:
+    """ "cu128" of (12, 8)."""
+    return f"cu{cuda[0]}{cuda[1]}" if cuda else ""
