@@ -8,6 +8,8 @@ import re
 from gpudoctor.facts.c_headers import relevant_header
 from gpudoctor.facts.distributions import metadata_head
 from gpudoctor.facts.environment import relevant_environ, relevant_settings, sets_variables
+from gpudoctor.facts.extensions import wheel_of_address
+from gpudoctor.facts.interpreters import relevant_kernel
 from gpudoctor.facts.kernel_log import FIRST_LINE, concerns_gpu, is_kernel_log
 from gpudoctor.facts.package_names import is_of_interest
 from gpudoctor.facts.system import root_mounts
@@ -35,6 +37,10 @@ def relevant(question: str, answer: Json) -> Json:
         return answer.partition("\0")[0]  # arguments are nobody's business
     if path.endswith(("/METADATA", "/PKG-INFO")) or path.endswith(".egg-info"):
         return metadata_head(answer)
+    if path.endswith("/direct_url.json"):
+        return wheel_of_address(answer)
+    if path.endswith("/kernel.json"):
+        return relevant_kernel(answer)
     if sets_variables(path):
         return relevant_settings(answer, path)
     if path.startswith("/var/lib/dpkg/status"):

@@ -69,13 +69,24 @@ class Run(NamedTuple):
 
 
 class WriteFile(NamedTuple):
-    """A file's whole new text."""
+    """A file's whole new text. `was`: the text that it replaces, to show the change by; None: there is no such file."""
 
     path: str
     text: str
+    was: str | None = None
 
     def __str__(self) -> str:
-        return f"write {self.path}"
+        return f"{'write' if self.was is None else 'change'} {self.path}"
+
+    @property
+    def diff(self) -> tuple[str, ...]:
+        """The change as lines of a unified diff; () where there was no such file."""
+        if self.was is None:
+            return ()
+        from difflib import unified_diff
+
+        old, new = self.was.splitlines(), self.text.splitlines()
+        return tuple(unified_diff(old, new, self.path, self.path, n=1, lineterm=""))
 
 
 class RemoveFile(NamedTuple):
@@ -200,8 +211,11 @@ def make_plan(report: Report, fixes: Iterable[Fix], facts: Facts) -> Plan:
             left = [id for id in left if id not in useful]
         else:
             alternatives.append(candidate)
-    distinct = dict.fromkeys(step for candidate in chosen for step in candidate.steps)
-    ordered = tuple(sorted(distinct, key=lambda step: step.phase))
+    # One command may cure what several fixes were chosen for.
+    distinct: dict[tuple[Action, Phase], Step] = {}
+    for step in (step for candidate in chosen for step in candidate.steps):
+        distinct.setdefault((step.action, step.phase), step)
+    ordered = tuple(sorted(distinct.values(), key=lambda step: step.phase))
     return Plan(tuple(chosen), _one_reboot(ordered), tuple(alternatives), tuple(left), tuple(unknown))
 
 

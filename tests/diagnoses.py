@@ -67,7 +67,7 @@ def diagnosed(host: Host) -> Diagnosis:
     load_plugins(fixes=True)
     plan = make_plan(report, registry.fixes.values(), facts)
     crashed = {outcome.check.id: outcome.reason for outcome in report.outcomes if outcome.status is Status.CRASHED}
-    assert crashed == {}
+    assert crashed == {}, "\n".join(crashed.values())
     assert plan.unknown == ()
     for ranked in report.findings:
         assert ranked.finding.summary.endswith("."), ranked.finding.summary

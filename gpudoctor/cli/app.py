@@ -43,6 +43,10 @@ SnapshotFile = Annotated[str | None, typer.Option(metavar="FILE", help="Diagnose
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of printing.")]
 OutputFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
 Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="No run takes longer than this.")]
+Pythons = Annotated[
+    list[str] | None,
+    typer.Option("--python", metavar="PATH", help="This Python or environment, and no other; repeatable."),
+]
 
 
 def run_app(arguments: list[str]) -> int:
@@ -78,14 +82,31 @@ def check_command(
     format: OutputFormat = Format.TEXT,
     output: Output = None,
     expect_gpus: Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")] = None,
-    timeout: Timeout = 20.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="No run takes longer than this. [default: 20, with --deep 600]"),
+    ] = None,
+    python: Pythons = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also let the frameworks compute, each in its own interpreter.")
+    ] = False,
 ) -> int:
     """Find out what is wrong: the cause first, its proof, what to do."""
     from gpudoctor.cli.check import check
 
     return check(
         CheckOptions(
-            root, kernel, snapshot, tuple(only or ()), tuple(skip or ()), format.value, output, expect_gpus, timeout
+            root,
+            kernel,
+            snapshot,
+            tuple(only or ()),
+            tuple(skip or ()),
+            format.value,
+            output,
+            expect_gpus,
+            timeout,
+            tuple(python or ()),
+            deep,
         )
     )
 
@@ -101,12 +122,51 @@ def fix_command(
     kernel: KernelName = None,
     snapshot: SnapshotFile = None,
     timeout: Timeout = 20.0,
+    python: Pythons = None,
 ) -> int:
     """Plan the least invasive repair of what check finds."""
     from gpudoctor.cli.fix import FixOptions, fix
 
     return fix(
-        FixOptions(dry_run, script, format.value, output, detailed_exitcode, root, kernel, snapshot, timeout),
+        FixOptions(
+            dry_run,
+            script,
+            format.value,
+            output,
+            detailed_exitcode,
+            root,
+            kernel,
+            snapshot,
+            timeout,
+            tuple(python or ()),
+        ),
+    )
+
+
+@app.command("recommend")
+def recommend_command(
+    request: Annotated[str, typer.Argument(metavar="FRAMEWORK[==VERSION]", help="torch, tensorflow, jax, cupy, ...")],
+    driver: Annotated[str | None, typer.Option(metavar="VERSION", help="For this driver, or this branch: 535.")] = None,
+    gpu: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help='For this GPU: "RTX 4090", sm_89, 8.9; repeatable.')
+    ] = None,
+    python_version: Annotated[str | None, typer.Option(metavar="VERSION", help="For this Python: 3.11.")] = None,
+    machine: Annotated[str | None, typer.Option(metavar="NAME", help="For x86_64 or aarch64.")] = None,
+    python: Annotated[str | None, typer.Option(metavar="PATH", help="For this Python or environment.")] = None,
+    tool: Annotated[str | None, typer.Option(metavar="NAME", help="pip, uv, conda, poetry, pdm or pipenv.")] = None,
+    format: OutputFormat = Format.TEXT,
+    output: Output = None,
+    root: Root = None,
+    snapshot: SnapshotFile = None,
+) -> int:
+    """Say how to install a framework so that it fits this GPU."""
+    from gpudoctor.cli.recommend import RecommendOptions, recommend_command
+
+    gpus = tuple(gpu or ())
+    return recommend_command(
+        RecommendOptions(
+            request, driver, gpus, python_version, machine, python, tool, format.value, output, root, snapshot
+        )
     )
 
 
@@ -141,8 +201,9 @@ def snapshot_command(
     root: Root = None,
     kernel: KernelName = None,
     timeout: Timeout = 20.0,
+    python: Pythons = None,
 ) -> int:
     """Record this machine, redacted, for check --snapshot."""
     from gpudoctor.cli.snapshot import snapshot
 
-    return snapshot(output, root, kernel, timeout)
+    return snapshot(output, root, kernel, timeout, tuple(python or ()))

@@ -66,7 +66,7 @@ def _print_page(check: Check) -> None:
         if separator and heading in HEADINGS:
             console.print(Text(heading, style="bold"))
             body = body.lstrip()
-            paragraph = body[:1].upper() + body[1:]
+            paragraph = body if body.startswith("http") else body[:1].upper() + body[1:]
         console.print(Padding(Text(" ".join(paragraph.split())), (0, 0, 0, 2), expand=False))
     rows = (
         ("Severity", check.severity.name.lower()),

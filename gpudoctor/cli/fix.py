@@ -25,7 +25,7 @@ class FixOptions(NamedTuple):
     kernel: str | None
     snapshot: str | None
     timeout: float
-    python: tuple[str, ...]
+    python: tuple[str, ...] = ()
 
 
 def fix(options: FixOptions) -> int:
@@ -43,7 +43,7 @@ def fix(options: FixOptions) -> int:
     report = diagnose_with(facts)
     load_plugins(fixes=True)
     plan = make_plan(report, registry.fixes.values(), facts)
-    planned = PlanReport(report, plan, place_of(facts))
+    planned = PlanReport(report, plan, place_of(facts, plan))
     if options.script:
         from gpudoctor.reports.plan_script import as_script
 

@@ -40,7 +40,16 @@ class FrameworkTrial(NamedTuple):
     libraries: tuple[str, ...]  # the CUDA libraries that the process had really mapped
     facts: Mapping[str, object]  # what else it said of itself: "cuda", "cudnn", "arch_list", "providers"
     prefix: str = ""  # of the environment
+    user: int = 0  # id of who it ran as: the environment's owner
     unavailable: str = ""
+
+    @property
+    def words(self) -> str:
+        """ "torch 2.9.1 in /home/ada/venv, as user 1000, computed right on the GPU"."""
+        who = f"{self.framework} {self.version}".strip() + f" in {self.prefix}"
+        if self.unavailable:
+            return f"{who}: {self.unavailable}"
+        return f"{who}, as user {self.user}, {'failed' if self.failure else 'computed right on the GPU'}"
 
 
 class DeepTrials(NamedTuple):
@@ -102,12 +111,13 @@ def _try(host: Host, environment: PythonEnvironment, framework: str) -> Framewor
         answer, failure = None, str(reason)
     if answer is None:
         return nothing._replace(unavailable=failure)
-    devices, libraries = answer.get("devices"), answer.get("libraries")
+    devices, libraries, user = answer.get("devices"), answer.get("libraries"), answer.get("user")
     return nothing._replace(
         version=str(answer.get("version") or ""),
         devices=devices if isinstance(devices, int) else None,
         failure=str(answer.get("failure") or ""),
         failed_at=str(answer.get("failed_at") or ""),
         libraries=tuple(str(path) for path in libraries) if isinstance(libraries, list) else (),
+        user=user if isinstance(user, int) else 0,
         facts={key: value for key, value in answer.items() if key not in FrameworkTrial._fields},
     )

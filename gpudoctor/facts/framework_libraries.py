@@ -52,7 +52,7 @@ _NOT_OURS = ("libcuda.so", "libnvidia-")
 # What is loaded first, below site-packages; a name that ends in "/" stands for all libraries in that folder.
 _ROOTS = {
     "torch": ("torch/lib/libtorch_cuda.so", "torch/lib/libc10_cuda.so"),
-    "tensorflow": ("tensorflow/libtensorflow_cc.so.2",),
+    "tensorflow": ("tensorflow/libtensorflow_framework.so.2", "tensorflow/libtensorflow_cc.so.2"),
     "jax": ("jax_plugins/xla_cuda{major}/xla_cuda_plugin.so",),
     "onnxruntime": ("onnxruntime/capi/libonnxruntime_providers_cuda.so",),
     "cupy": ("cupy_backends/cuda/libs/",),
@@ -94,7 +94,9 @@ class _Walk:
         pending = [(path, elf) for path in self._roots() if (elf := self._elf(path)) is not None]
         if pending and self._build.framework in _OPEN_BY_NAME:
             path, elf = pending[0]
-            pending[0] = (path, elf._replace(needed=(*elf.needed, *self._opened_by_name())))
+            # TensorFlow opens them from both of its libraries; in 2.21 each has only some of the wheels in its RUNPATH.
+            folders = (*elf.runpath, *(folder for other, its in pending[1:] for folder in _from(its.runpath, other)))
+            pending[0] = (path, elf._replace(needed=(*elf.needed, *self._opened_by_name()), runpath=folders))
         seen: set[str] = set()
         while pending and len(seen) < _MOST:
             path, elf = pending.pop(0)

@@ -128,6 +128,10 @@ def _tensorflow(host: Host, environment: PythonEnvironment, framework: str, foun
     cuda_text = _string(text, "cuda_version")
     capabilities = re.search(r"""['"]?cuda_compute_capabilities['"]?\s*[:=,]\s*\[([^\]]*)\]""", text)
     words = tuple(re.findall(r"(?:sm|compute)_[0-9]+[a-z]?", capabilities[1])) if capabilities else ()
+    if words:
+        from gpudoctor.knowledge.wheels import with_native_code  # here for start-up: only where TensorFlow is installed
+
+        words = with_native_code(words)
     is_cuda = bool(re.search(r"""['"]?is_cuda_build['"]?\s*[:=,]\s*True""", text))
     if text and is_cuda and not _pair(cuda_text):
         problem = f"{path} does not tell the CUDA version"

@@ -66,6 +66,15 @@ def companions_of(torch: str) -> dict[str, str]:
     return found
 
 
+def made_for(package: str, version: str, torch: str) -> bool:
+    """Whether a release of a companion was made for this minor release of torch; False where nothing is known of it."""
+    specifier = (pins_of(package, version) or {}).get("torch", "")
+    numbers = version_numbers(specifier.lstrip("=><~!").partition(",")[0].partition("+")[0])
+    if not numbers or numbers[:2] != version_numbers(torch.partition("+")[0])[:2]:
+        return False
+    return satisfies(torch.partition("+")[0], specifier)
+
+
 def releases_for_torch(package: str, torch: str) -> tuple[str, ...]:
     """The releases of a package that pin this torch exactly, oldest first: vllm for "2.14.0"."""
     torch = torch.partition("+")[0]

@@ -96,12 +96,21 @@ def tensorflow_build(version: str) -> TensorflowBuild | None:
         version,
         version_pair(row["cuda"]),
         int(row["cudnn"].partition(".")[0]),
-        tuple(row["architectures"]),
+        with_native_code(row["architectures"]),
         tuple(row["pythons"]),
         row["numpy"],
         _shared(rows, "tensorflow", row, "and-cuda"),
         tested,
     )
+
+
+def with_native_code(architectures: Iterable[str]) -> tuple[str, ...]:
+    """TensorFlow's own words in the sense of everybody else's: its "compute_90" asks for sm_90 code and for PTX.
+
+    (libtensorflow_cc.so.2 of 2.21 holds as many sm_90 cubins as compute_90 PTX; its "sm_89" asks for cubins alone.)
+    """
+    known = tuple(architectures)
+    return tuple(dict.fromkeys((*known, *(word.replace("compute_", "sm_") for word in known))))
 
 
 def tensorflow_releases() -> tuple[str, ...]:

@@ -17,7 +17,8 @@ def ask_framework(name: str) -> Dict[str, Any]:
 
     `framework`, `version`; `devices`: how many GPUs it sees, null if it could not be asked; `failed_at`: "import",
     "devices", "matmul", "convolution", "" nowhere; `failure`: the framework's own words, "" if it computed the right
-    numbers on the GPU; `libraries`: the CUDA libraries that were mapped in the end; and what else it tells of itself.
+    numbers on the GPU; `libraries`: the CUDA libraries that were mapped in the end; `user`: the id of who it ran as;
+    and what else it tells of itself.
     """
     answer: Dict[str, Any] = {"framework": name, "version": "", "devices": None, "failed_at": "import", "failure": ""}
     try:
@@ -25,7 +26,7 @@ def ask_framework(name: str) -> Dict[str, Any]:
         answer["failed_at"] = ""
     except BaseException as error:  # noqa: BLE001 - whatever a broken installation raises is the answer
         answer["failure"] = "{}: {}".format(type(error).__name__, error)[:2000]
-    answer["libraries"] = _mapped()
+    answer.update(libraries=_mapped(), user=os.geteuid())
     return answer
 
 

@@ -28,6 +28,11 @@ def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str
             "gpus": list(machine.gpus),
             "confinement": machine.confinement,
             "before_asking": None if machine.before_asking is None else list(machine.before_asking),
+            "pythons": [
+                {**one._asdict(), "found_by": list(one.found_by), "frameworks": list(one.frameworks)}
+                for one in machine.pythons
+            ],
+            "trials": list(machine.trials),
         },
         "findings": [_finding(ranked) for ranked in report.findings],
         "outcomes": [_outcome(outcome) for outcome in report.outcomes],

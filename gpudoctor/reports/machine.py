@@ -3,11 +3,24 @@
 from typing import NamedTuple
 
 from gpudoctor.facts.answers import DriverAnswers, Nvml
+from gpudoctor.facts.deep import DeepTrials
+from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpus
+from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.host import Unavailable
 from gpudoctor.registry import Facts
+
+
+class PythonSummary(NamedTuple):
+    """One Python environment."""
+
+    prefix: str
+    version: str  # "3.11"
+    in_use: bool
+    found_by: tuple[str, ...]
+    frameworks: tuple[str, ...]  # "torch 2.9.1+cu128 (CUDA 12.8)"
 
 
 class MachineSummary(NamedTuple):
@@ -21,9 +34,10 @@ class MachineSummary(NamedTuple):
     driver: str  # the loaded one's version
     gpus: tuple[str, ...]
     confinement: str  # "docker container", "WSL", ""
-    before_asking: (
-        tuple[str, ...] | None
-    )  # modules and nodes that were there before the driver was asked; None: not asked
+    # Modules and nodes that were there before the driver was asked; None: not asked.
+    before_asking: tuple[str, ...] | None
+    pythons: tuple[PythonSummary, ...]  # the environments that are in use, or have a framework
+    trials: tuple[str, ...]  # "torch 2.9.1 in /home/ada/venv, as user 1000, computed right on the GPU"
 
 
 def machine_summary(facts: Facts) -> MachineSummary:
@@ -43,7 +57,29 @@ def machine_summary(facts: Facts) -> MachineSummary:
         _gpu_names(facts),
         "" if isinstance(confinement, Unavailable) else _confinement(confinement),
         None if isinstance(asked, Unavailable) else (*asked.before.modules, *asked.before.nodes),
+        _pythons(facts),
+        _trials(facts),
     )
+
+
+def _pythons(facts: Facts) -> tuple[PythonSummary, ...]:
+    environments, builds = facts.get_or_reason(PythonEnvironments), facts.get_or_reason(FrameworkBuilds)
+    if isinstance(environments, Unavailable) or isinstance(builds, Unavailable):
+        return ()
+    frameworks: dict[str, list[str]] = {}
+    for build in builds.builds:
+        words = f"{build.words} ({build.cuda_words})" if build.cuda else build.words
+        frameworks.setdefault(build.environment.prefix, []).append(words)
+    return tuple(
+        PythonSummary(one.prefix, one.version, one.in_use, one.found_by, tuple(frameworks.get(one.prefix, ())))
+        for one in environments.environments
+        if one.in_use or one.prefix in frameworks
+    )
+
+
+def _trials(facts: Facts) -> tuple[str, ...]:
+    trials = facts.get_or_reason(DeepTrials)
+    return () if isinstance(trials, Unavailable) else tuple(trial.words for trial in trials.trials)
 
 
 def _gpu_names(facts: Facts) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from gpudoctor.diagnose import Report
 from gpudoctor.facts.system import Confinement
 from gpudoctor.host import Unavailable
 from gpudoctor.registry import Facts
-from gpudoctor.repair import Plan
+from gpudoctor.repair import Effort, Plan
 
 
 class Place(NamedTuple):
@@ -22,21 +22,27 @@ class PlanReport(NamedTuple):
     place: Place
 
 
-def place_of(facts: Facts) -> Place:
-    """In a container the driver is the host's; a disk or a snapshot can be planned for, but not repaired from here."""
+def place_of(facts: Facts, plan: Plan) -> Place:
+    """In a container the driver is the host's, while Python packages and variables are the container's own.
+
+    A disk or a snapshot can be planned for, but not repaired from here.
+    """
     match facts.host.source:
         case "snapshot":
             return Place(False, "This plan is for the machine of the snapshot: carry it out there.")
         case "root":
             return Place(False, "This plan is for the system on this disk: boot it and carry the plan out there.")
     confinement = facts.get_or_reason(Confinement)
-    if isinstance(confinement, Unavailable):
+    efforts = [chosen.fix.effort for chosen in plan.chosen]
+    own = Effort.ENVIRONMENT_VARIABLE, Effort.PYTHON_PACKAGE
+    if isinstance(confinement, Unavailable) or (efforts and all(effort in own for effort in efforts)):
         return Place(True, "")
     if confinement.wsl:
         return Place(False, "This is WSL: the driver is the one of Windows; carry out there what concerns the driver.")
     if confinement.container:
         return Place(
             False,
-            f"This is a {confinement.container} container: the driver is the host's; carry the plan out on the host.",
+            f"This is a {confinement.container} container: the driver is the host's; carry out there what concerns it"
+            f"{', and here what concerns Python packages' if any(effort in own for effort in efforts) else ''}.",
         )
     return Place(True, "")

@@ -58,7 +58,7 @@ def action_as_data(action: Action) -> dict[str, object]:
         case Run(argv):
             return {"kind": "run", "argv": list(argv)}
         case WriteFile(path, text):
-            return {"kind": "write-file", "path": path, "text": text}
+            return {"kind": "write-file", "path": path, "text": text, "diff": list(action.diff)}
         case RemoveFile(path):
             return {"kind": "remove-file", "path": path}
         case Reboot():

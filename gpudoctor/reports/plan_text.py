@@ -4,7 +4,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gpudoctor.repair import Manual, Step
+from gpudoctor.repair import Manual, Step, WriteFile
 from gpudoctor.reports.page import new_page, text_of
 from gpudoctor.reports.plan import PlanReport
 from gpudoctor.reports.text import visible
@@ -46,7 +46,8 @@ def as_text(planned: PlanReport, *, colour: bool) -> str:
 
 def _step(step: Step) -> Text:
     action = Text(("by hand: " if isinstance(step.action, Manual) else "") + visible(str(step.action)), style="bold")
-    details = [step.why]
+    details = [*step.action.diff[2:]] if isinstance(step.action, WriteFile) else []
+    details.append(step.why)
     if step.verify is not None:
         details.append(f"verify: {step.verify}")
     if step.undo is not None:

@@ -43,6 +43,16 @@ def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
     if counted:
         gpus = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items())
         yield from _wrapped(f"GPU: {gpus}", "", _DIM if colour else "")
+    for one in machine.pythons:
+        if one.in_use and one.frameworks:
+            line = f"Python {one.version} in {one.prefix}: {', '.join(one.frameworks)}"
+            yield from _wrapped(line, "", _DIM if colour else "", hanging="  ")
+    others = sum(not one.in_use for one in machine.pythons)
+    if others:
+        more = f"{others} more Python environment{'s' if others > 1 else ''} with GPU frameworks, not in use"
+        yield from _wrapped(more, "", _DIM if colour else "")
+    for tried in machine.trials:
+        yield from _wrapped(f"Tried: {tried}", "", _DIM if colour else "", hanging="  ")
     if machine.before_asking is not None:
         state = ", ".join(_folded(machine.before_asking)) or "nothing loaded, no device nodes"
         yield from _wrapped(f"Before the driver was asked: {state}", "", _DIM if colour else "")
@@ -78,7 +88,7 @@ def _finding(ranked: Ranked, colour: bool) -> Iterator[str]:
 
 
 def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
-    """A line per domain; what could not be told, and why, is never folded away."""
+    """One line for all that is fine, else a line per domain; what could not be told, and why, is never folded away."""
     domains: dict[str, list[Outcome]] = {}
     idle: dict[tuple[str, str], int] = {}
     for outcome in outcomes:
@@ -90,16 +100,26 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
             idle[why] = idle.get(why, 0) + 1
         elif outcome.status is not Status.FOUND or outcome.reason:
             domains.setdefault(outcome.check.id.partition(".")[0], []).append(outcome)
+    width = max((10, *(len(domain) for domain in domains)))
+    clean = {name: members for name, members in domains.items() if all(m.status is Status.OK for m in members)}
+    if clean:
+        counted = ", ".join(f"{domain} {len(members)}" for domain, members in sorted(clean.items()))
+        word = _styled("ok".ljust(width), _STYLES["ok"] if colour else "")
+        first, *more = _wrapped(counted, " " * (width + 1))
+        yield from (f"{word} {first[width + 1 :]}", *more)
     for domain, members in sorted(domains.items()):
+        if domain in clean:
+            continue
         counts = {status: sum(member.status is status for member in members) for status in Status}
         counts[Status.FOUND] = 0  # shown above; here only for what else it could not tell
         said = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count) or "not all told"
         mark = "unknown" if counts[Status.UNKNOWN] or counts[Status.CRASHED] else "ok" if counts[Status.OK] else ""
-        yield f"{_styled(domain.ljust(10), _STYLES[mark] if colour and mark else '')} {said}"
+        yield f"{_styled(domain.ljust(width), _STYLES[mark] if colour and mark else '')} {said}"
         yield from _reasons(members)
     for (word, reason), count in idle.items():
         checks = f"{count} check{'s' if count > 1 else ''}"
-        yield from _wrapped(f"{word.ljust(10)} {checks}: {reason}", "", _DIM if colour else "", hanging=" " * 11)
+        hanging = " " * (width + 1)
+        yield from _wrapped(f"{word.ljust(width)} {checks}: {reason}", "", _DIM if colour else "", hanging=hanging)
 
 
 def _reasons(members: Sequence[Outcome]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Plans as a reader meets them: a table, a script that a shell accepts, JSON; and where they belong."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,44 @@ def test_a_step_that_cannot_be_verified_stops_the_script(tmp_path: Path) -> None
     assert not (tmp_path / "reached").exists()
 
 
+def test_a_changed_file_is_shown_as_a_diff() -> None:
+    was = "a=1\nexport LD_LIBRARY_PATH=/usr/local/cuda/lib64\nb=2\n"
+    text = was.replace("export", "# gpudoctor: export")
+
+    def change(weather: Weather) -> Iterator[Step]:
+        yield Step(WriteFile("/home/ada/.bashrc", text, was), "it hides the wheels' libraries", root=False)
+
+    planned = _planned(Fix("change", ("a.wet",), Effort.ENVIRONMENT_VARIABLE, change))
+    lines = [
+        "-export LD_LIBRARY_PATH=/usr/local/cuda/lib64",
+        "+# gpudoctor: export LD_LIBRARY_PATH=/usr/local/cuda/lib64",
+    ]
+    for shown in (as_text(planned, colour=False), as_script(planned)):
+        assert all(line in shown for line in lines), shown
+        assert "b=3" not in shown
+    assert "change /home/ada/.bashrc" in as_text(planned, colour=False)
+    (step,) = json.loads(as_json(planned))["steps"]
+    assert set(lines) <= set(step["action"]["diff"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a step as somebody else")
+def test_a_script_that_root_runs_leaves_no_files_of_roots_in_an_environment(tmp_path: Path) -> None:
+    program = tmp_path / "bin/python"
+    program.parent.mkdir()
+    program.symlink_to("/usr/bin/id")
+    os.chown(program, 65534, 65534, follow_symlinks=False)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+
+    def install(weather: Weather) -> Iterator[Step]:
+        yield Step(Run((str(program), "-un")), "somebody's own", Phase.INSTALL, root=False)
+        yield Step(Run(("id", "-un")), "the system's", Phase.BUILD)
+
+    script = as_script(_planned(Fix("install", ("a.wet",), Effort.PYTHON_PACKAGE, install)))
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.split() == ["nobody", "root"]
+
+
 def test_json_carries_every_step_as_data() -> None:
     document = json.loads(as_json(_planned(UMBRELLA, STAY)))
     assert document["steps"][0]["action"] == {"kind": "manual", "instruction": "Stay at home (street)"}
@@ -158,8 +197,8 @@ def test_in_a_container_the_plan_says_where(tmp_path: Path, kind: str) -> None:
     facts = Facts(host)
     report = diagnose_with(facts)
     load_plugins(fixes=True)
-    place = place_of(facts)
     plan = make_plan(report, registry.fixes.values(), facts)
+    place = place_of(facts, plan)
     assert not place.here
     assert ("host" if kind == "docker" else "Windows") in place.notice
     assert not any(

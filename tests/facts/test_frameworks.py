@@ -89,7 +89,7 @@ CPU_BUILD_INFO = "build_info = collections.OrderedDict([('is_cuda_build', False)
 @pytest.mark.parametrize(
     ("text", "cuda", "cudnn", "architectures"),
     [
-        (BUILD_INFO, (12, 5), "9", ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90")),
+        (BUILD_INFO, (12, 5), "9", ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90", "sm_90")),
         (OLDER_BUILD_INFO, (11, 2), "8", ()),
         (CPU_BUILD_INFO, None, "", ()),
     ],
@@ -205,8 +205,11 @@ def test_a_damaged_library_is_a_problem_of_its_own(tmp_path: Path) -> None:
 
 def test_tensorflow_opens_its_libraries_by_name(tmp_path: Path) -> None:
     files = wheel(SITE, "tensorflow", "2.21.0", files={"tensorflow/python/platform/build_info.py": BUILD_INFO})
-    files[f"{SITE}/tensorflow/libtensorflow_cc.so.2"] = shared_object(rpath="$ORIGIN/../nvidia/cudnn/lib")
+    files[f"{SITE}/tensorflow/libtensorflow_cc.so.2"] = shared_object(runpath="$ORIGIN/../nvidia/cusolver/lib")
+    files[f"{SITE}/tensorflow/libtensorflow_framework.so.2"] = shared_object(runpath="$ORIGIN/../nvidia/cudnn/lib")
     files[f"{NVIDIA}/cudnn/lib/libcudnn.so.9"] = shared_object(soname="libcudnn.so.9")
+    files[f"{NVIDIA}/cusolver/lib/libcusolver.so.11"] = shared_object(soname="libcusolver.so.11")
     uses = facts_of(tmp_path, files).get(FrameworkLibraries).uses
-    assert {use.soname for use in uses if use.found} == {"libcudnn.so.9"}
+    # Each of its two libraries knows the folders of some wheels only.
+    assert {use.soname for use in uses if use.found} == {"libcudnn.so.9", "libcusolver.so.11"}
     assert {"libcublas.so.12", "libcufft.so.11"} <= {use.soname for use in uses if not use.found}

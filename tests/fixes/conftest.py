@@ -1,8 +1,10 @@
 """Machines as facts, one for each package manager, each in the founding failure: a new kernel came without a module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 
 import pytest
+from step_rules import broken_rules
 
 from gpudoctor import Finding, Findings, Manual, Run, Step
 from gpudoctor.facts.dkms import Dkms, DkmsBuild, DkmsSource
@@ -13,8 +15,26 @@ from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
+from gpudoctor.registry import load_plugins, registry
 
 Machine = tuple[object, ...]
+load_plugins(fixes=True)
+
+
+def _held_to_the_rules(id: str, function: Callable[..., Iterable[Step]]) -> Callable[..., Iterator[Step]]:
+    """The same fix; a step that breaks a rule fails the test that sees it, whatever it is about."""
+
+    @wraps(function)
+    def steps(*args: object, **kwargs: object) -> Iterator[Step]:
+        for step in function(*args, **kwargs):
+            assert broken_rules(step) == [], (id, step)
+            yield step
+
+    return steps
+
+
+for _id, _fix in list(registry.fixes.items()):
+    dict.__setitem__(registry.fixes, _id, _fix._replace(function=_held_to_the_rules(_id, _fix.function)))
 
 NOTHING_LOADED = (LoadedDriver("", "", "", "", {}), LoadedModules({"ext4": ()}))
 

@@ -84,7 +84,8 @@ def test_tensorflow() -> None:
     build = tensorflow_build("2.19.1")
     assert build is not None
     assert (build.cuda, build.cudnn_major, build.tested_cudnn) == ((12, 5), 9, "9.3")
-    assert build.architectures == ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90")
+    # TensorFlow's "compute_90" asks for native code, too.
+    assert build.architectures == ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90", "sm_90")
     assert build.cuda_requires["nvidia-cudnn-cu12"] == "==9.3.0.75"
     assert build.numpy == "<2.2.0,>=1.26.0"
     old = tensorflow_build("2.13.1")

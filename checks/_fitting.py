@@ -1,0 +1,25 @@
+"""What to do about a build of a framework that does not run here: the command that brings one which does."""
+
+from gpudoctor import Unavailable
+from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
+from gpudoctor.facts.frameworks import FrameworkBuild
+from gpudoctor.facts.package_manager import UnsafeWord
+
+
+def other_build(build: FrameworkBuild, driver: DriverCuda | Unavailable, gpus: ComputeGpus | Unavailable) -> str:
+    """The remedy; where nothing fits, how to find out what would."""
+    from gpudoctor.installers import instruction  # here for start-up: only findings need them
+    from gpudoctor.other_builds import other_build as choose
+
+    choice = choose(build, driver, gpus)
+    if choice is not None:
+        try:
+            command = instruction(build.environment, choice.requirements, index_url=choice.index_url)
+        except UnsafeWord:
+            pass
+        else:
+            return f"Install the build that fits: {command}."
+    return (
+        f"No known build of {build.framework} fits here as it is; `gpudoctor recommend {build.framework}` says why, "
+        "and which driver would change that."
+    )

@@ -1,0 +1,300 @@
+"""Is the driver new enough for the CUDA that frameworks and conda environments were built with?"""
+
+from collections.abc import Iterator
+
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor.compatibility import Coverage, Fit, Forward, Verdict, coverage, driver_runs, forward_compatible, judge
+from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
+from gpudoctor.facts.deep import DeepTrials
+from gpudoctor.facts.driver_search import Libcuda, LibcudaSearch
+from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
+from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
+
+from ._causes import WHY_NVML_FAILS
+from ._environments import computed, known_driver, on_gpus, place, rivalled, severity, undecided
+from ._fitting import other_build
+
+CudaRelease = tuple[int, int]
+
+
+@check(
+    "cuda.driver-too-old",
+    after=WHY_NVML_FAILS,
+    symptoms=[
+        r"The NVIDIA driver on your system is too old",
+        r"CUDA driver version is insufficient for CUDA runtime version",
+        r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|cudaErrorInsufficientDriver",
+    ],
+)
+def driver_too_old(
+    builds: FrameworkBuilds,
+    gpus: ComputeGpus,
+    driver: DriverCuda | Unavailable,
+    search: LibcudaSearch | Unavailable,
+    trials: DeepTrials | Unavailable,
+) -> Iterator[Finding | Undecided]:
+    """A framework was built for a newer CUDA than this driver runs.
+
+    What: Each CUDA major needs a driver of some age: 11 needs 450, 12 needs 525, 13 needs 580; within one major every
+    such driver runs all minor releases. Where the driver is older, the framework sees no GPU.
+
+    Proof: The framework's own files name its CUDA (torch/version.py and its likes), the driver's library names its
+    version. On data-centre GPUs NVIDIA's forward compatibility package may close the gap; then this is only a note.
+
+    Repair: Install the build of the same framework for a CUDA that this driver runs, such as torch from the index
+    cu126; or update the driver.
+
+    Reference: https://docs.nvidia.com/deploy/cuda-compatibility/
+    """
+    kinds = on_gpus(gpus)
+    for build in builds.builds:
+        if build.cuda is None or computed(trials, build) or rivalled(build, builds):
+            continue
+        known = known_driver(driver)
+        fit = driver_runs(known.driver, build.cuda)
+        if fit is Fit.UNKNOWN:
+            yield undecided(build.environment, f"whether {known.words} runs {build.cuda_words} is not known")
+        if fit is not Fit.TOO_OLD:
+            continue
+        bridge = _bridge(build.cuda, known, kinds, search)
+        bridged = f"; {bridge.path} makes up for that" if bridge and bridge.by else ""
+        if bridge and not bridge.by:
+            bridged = f"; {bridge.path} would make up for that, and programs do not find it"
+        yield Finding(
+            f"{build.words} {place(build.environment)} is built for {build.cuda_words}, "
+            f"and {known.words} is too old for it{bridged}.",
+            build.words,
+            (
+                Evidence(build.source, build.value),
+                Evidence(known.source, known.driver),
+                *([Evidence(bridge.path, bridge.version)] if bridge else []),
+            ),
+            _with_bridge(bridge) if bridge else other_build(build, known, gpus),
+            Severity.INFO if bridge and bridge.by else severity(build.environment, Severity.ERROR),
+            build.environment.prefix,
+        )
+
+
+def _bridge(
+    cuda: CudaRelease, driver: DriverCuda, kinds: tuple[ComputeGpu, ...], search: LibcudaSearch | Unavailable
+) -> Libcuda | None:
+    """The forward compatibility library that makes this CUDA run here, None if there is none, or it may not."""
+    data_centre = all(gpu.data_centre for gpu in kinds)
+    if isinstance(search, Unavailable) or forward_compatible(data_centre, driver.driver, cuda) is not Forward.ALLOWED:
+        return None
+    found = [search.compat_in_use] if search.compat_in_use else list(search.compat)
+    return next((one for one in found if one and driver_runs(one.version, cuda) is Fit.RUNS), None)
+
+
+def _with_bridge(bridge: Libcuda) -> str:
+    if bridge.by:
+        return "Nothing, as long as the programs are started like this; a newer driver makes it unnecessary."
+    return f"Start the programs with it: `export LD_LIBRARY_PATH={bridge.folder}`. A newer driver makes it unnecessary."
+
+
+@check(
+    "cuda.ptx-newer-than-driver",
+    after=["cuda.driver-too-old"],
+    symptoms=[
+        r"the provided PTX was compiled with an unsupported toolchain",
+        r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion",
+    ],
+)
+def ptx_newer_than_driver(
+    builds: FrameworkBuilds,
+    gpus: ComputeGpus,
+    driver: DriverCuda | Unavailable,
+    trials: DeepTrials | Unavailable,
+) -> Iterator[Finding | Undecided]:
+    """A framework has only PTX for this GPU, made by a newer CUDA than the driver can compile.
+
+    What: Code that is ready for a GPU runs with every driver of its CUDA major. PTX is compiled by the driver when it
+    is loaded, and a driver compiles no PTX of a newer toolkit than its own, not even of the same major.
+
+    Proof: The build has no native code for the GPU's compute capability, and its CUDA release is newer than the one
+    of the driver's branch; or the framework, tried with `check --deep`, said so.
+
+    Repair: Install a build with native code for this GPU, or one of a CUDA that is no newer than the driver's; or a
+    driver of the branch that came with that CUDA.
+
+    Reference: https://docs.nvidia.com/deploy/cuda-compatibility/ ("PTX");
+    https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
+    """
+    kinds = on_gpus(gpus)
+    for build in builds.builds:
+        if build.cuda is None or computed(trials, build):
+            continue
+        told = _message(trials, build, "unsupported toolchain", "UNSUPPORTED_PTX_VERSION", "UnsupportedPtxVersion")
+        bad = _ptx_too_new(build, kinds, driver)
+        if isinstance(bad, Undecided):
+            yield bad
+        elif bad or told:
+            known = known_driver(driver)
+            gpu = bad or kinds[0]
+            yield Finding(
+                f"{build.words} {place(build.environment)} has for {gpu.words} only PTX of {build.cuda_words}, which "
+                f"{known.words} cannot compile.",
+                build.words,
+                (
+                    Evidence(build.architectures_source or build.source, " ".join(build.architectures) or build.value),
+                    Evidence(known.source, known.driver),
+                    Evidence(gpu.source, gpu.words),
+                    *told,
+                ),
+                other_build(build, known, gpus),
+                severity(build.environment, Severity.ERROR),
+                build.environment.prefix,
+            )
+
+
+def _ptx_too_new(
+    build: FrameworkBuild, kinds: tuple[ComputeGpu, ...], driver: DriverCuda | Unavailable
+) -> ComputeGpu | Undecided | None:
+    """The GPU for which that is so. Builds whose architectures nothing tells are not suspected."""
+    if build.cuda is None or not build.cuda_minor_known:
+        return None
+    for gpu in kinds:
+        if gpu.capability is None:
+            continue
+        if coverage(build.architectures, gpu.capability, ptx_told=build.ptx_told) is not Coverage.PTX:
+            continue
+        known = known_driver(driver)
+        # What NVML says the driver serves is truer than the table of branches.
+        if known.cuda and known.cuda >= build.cuda:
+            continue
+        verdict = judge(build.cuda, build.architectures, known.driver, gpu.capability, ptx_told=build.ptx_told)
+        if verdict is Verdict.PTX_TOO_NEW:
+            return gpu
+        if verdict is Verdict.UNKNOWN:
+            reason = f"whether {known.words} compiles PTX of {build.cuda_words} is not known"
+            return undecided(build.environment, reason)
+    return None
+
+
+def _message(trials: DeepTrials | Unavailable, build: FrameworkBuild, *words: str) -> tuple[Evidence, ...]:
+    """What the framework said when it was tried, if one of these words is in it."""
+    trial = trials.get(build.environment.prefix, build.framework) if isinstance(trials, DeepTrials) else None
+    if trial is None or not any(word in trial.failure for word in words):
+        return ()
+    line = next(line for line in trial.failure.splitlines() if any(word in line for word in words))
+    return (Evidence(f"{build.framework}, tried", line.strip()[:200]),)
+
+
+@check(
+    "cuda.call-needs-newer-driver",
+    after=["cuda.driver-too-old", "cuda.ptx-newer-than-driver"],
+    symptoms=[
+        r"CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER|cudaErrorCallRequiresNewerDriver",
+        r"API call is not supported in the installed CUDA driver",
+    ],
+)
+def call_needs_newer_driver(
+    builds: FrameworkBuilds, gpus: ComputeGpus, driver: DriverCuda | Unavailable, trials: DeepTrials | Unavailable
+) -> Iterator[Finding]:
+    """A framework calls a function that only a newer driver has.
+
+    What: Within one CUDA major old drivers run new builds, but functions that came with a later minor release end with
+    CUDA error 36 on them.
+
+    Proof: Only the framework itself can tell: `gpudoctor check --deep` tries it, and its message names the error.
+
+    Repair: Update the driver to the branch of the framework's CUDA release, or install a build for an older CUDA.
+
+    Reference: https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+    """
+    on_gpus(gpus)
+    if isinstance(trials, Unavailable):
+        raise trials
+    for build in builds.builds:
+        words = ("CALL_REQUIRES_NEWER_DRIVER", "CallRequiresNewerDriver", "not supported in the installed CUDA driver")
+        told = _message(trials, build, *words)
+        if told:
+            known = known_driver(driver)
+            yield Finding(
+                f"{build.words} {place(build.environment)} calls what {known.words} does not have.",
+                build.words,
+                (*told, Evidence(known.source, known.driver), Evidence(build.source, build.value)),
+                _newer_driver(build),
+                environment=build.environment.prefix,
+            )
+
+
+def _newer_driver(build: FrameworkBuild) -> str:
+    from gpudoctor.knowledge.cuda import branch_of  # here for start-up: only findings need it
+
+    branch = branch_of(build.cuda) if build.cuda and build.cuda_minor_known else None
+    wanted = f"branch {branch} or later" if branch else "a newer branch"
+    return f"Update the driver to {wanted}, or install a build of {build.framework} for an older CUDA."
+
+
+@check(
+    "cuda.conda-toolkit-too-new",
+    after=["cuda.driver-too-old"],
+    no_symptom="the programs of the environment say what cuda.driver-too-old lists",
+)
+def conda_toolkit_too_new(
+    pythons: PythonEnvironments,
+    gpus: ComputeGpus,
+    driver: DriverCuda | Unavailable,
+    search: LibcudaSearch | Unavailable,
+) -> Iterator[Finding | Undecided]:
+    """A conda environment holds the CUDA libraries of a newer major than this driver runs.
+
+    What: conda installs CUDA's libraries into the environment. It takes the newest that its own look at the driver
+    (the virtual package __cuda) allows; an environment that was made on another machine, or whose driver was taken
+    back since, can hold a CUDA that is too new.
+
+    Proof: The records in conda-meta name cuda-version or cudatoolkit; the driver's library names its version.
+
+    Repair: Pin cuda-version to a release that the driver runs, or update the driver.
+
+    Reference: https://docs.conda.io/projects/conda/en/stable/user-guide/tasks/manage-virtual.html;
+    https://docs.nvidia.com/deploy/cuda-compatibility/
+    """
+    kinds = on_gpus(gpus)
+    for environment in pythons.environments:
+        pinned = environment.conda_package("cudatoolkit", "cuda-version")
+        cuda = _release(pinned.version) if pinned else None
+        if pinned is None or not _has_libraries(environment):
+            continue
+        if cuda is None:
+            yield undecided(environment, f"{pinned.name} {pinned.version!r} names no CUDA release")
+            continue
+        known = known_driver(driver)
+        if driver_runs(known.driver, cuda) is not Fit.TOO_OLD:
+            continue
+        bridge = _bridge(cuda, known, kinds, search)
+        yield Finding(
+            f"The conda environment {environment.prefix} holds CUDA {cuda[0]}.{cuda[1]}, and {known.words} is too old "
+            f"for it{f'; {bridge.path} makes up for that' if bridge else ''}.",
+            f"{pinned.name} {pinned.version}",
+            (
+                Evidence(
+                    f"{environment.prefix}/conda-meta/{pinned.name}-{pinned.version}-{pinned.build}.json",
+                    f"{pinned.name} {pinned.version}",
+                ),
+                Evidence(known.source, known.driver),
+            ),
+            _with_bridge(bridge) if bridge else _pin(environment, known),
+            Severity.INFO if bridge else severity(environment, Severity.ERROR),
+            environment.prefix,
+        )
+
+
+def _release(version: str) -> CudaRelease | None:
+    words = version.split(".")
+    return (int(words[0]), int(words[1])) if len(words) > 1 and words[0].isdecimal() and words[1].isdecimal() else None
+
+
+def _has_libraries(environment: PythonEnvironment) -> bool:
+    """cuda-version alone is only a pin."""
+    return any(one.name.startswith(("cudatoolkit", "cuda-cudart", "cuda-nvrtc", "libcu")) for one in environment.conda)
+
+
+def _pin(environment: PythonEnvironment, driver: DriverCuda) -> str:
+    if driver.cuda is None:
+        return "Pin cuda-version in this environment to a release that the driver runs, or update the driver."
+    from gpudoctor.installers import spoken  # here for start-up: only findings need it
+
+    command = ("conda", "install", "-p", environment.prefix, f"cuda-version={driver.cuda[0]}.{driver.cuda[1]}")
+    return f"Take CUDA back to what the driver serves: {spoken(command)}; or update the driver."

@@ -1,0 +1,219 @@
+"""Environment variables that keep programs from the GPU, or from the CUDA libraries that they were built with."""
+
+from collections.abc import Iterator
+
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.cuda_level import ComputeGpus
+from gpudoctor.facts.deep import DeepTrials
+from gpudoctor.facts.environment import Environment
+from gpudoctor.facts.framework_libraries import FrameworkLibraries
+from gpudoctor.facts.frameworks import FrameworkBuilds
+from gpudoctor.facts.loader import LoaderConfig
+from gpudoctor.facts.system import Kernel
+from gpudoctor.library_wheels import Shadow, shadows
+
+from ._environments import computed, no_variables, on_gpus, place, severity
+from ._loader_words import LIBRARY_PATH, leads_to, setting_evidence, take_out
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_ORDER = "CUDA_DEVICE_ORDER"
+
+
+@check(
+    "env.library-path-shadows",
+    symptoms=[
+        r"undefined symbol: __nvJitLink\w+, version libnvJitLink\.so",
+        r"undefined symbol: (cublas|cusparse|cusolver|cufft|cuda|nvrtc)\w+",
+        r"version `?libcu\w+\.so\.\d+'? not found",
+    ],
+)
+def library_path_shadows(
+    builds: FrameworkBuilds,
+    libraries: FrameworkLibraries,
+    environment: Environment,
+    config: LoaderConfig | Unavailable,
+    kernel: Kernel | Unavailable,
+    trials: DeepTrials | Unavailable,
+) -> Iterator[Finding]:
+    """LD_LIBRARY_PATH puts another CUDA library in place of the one that a framework brought along.
+
+    What: Frameworks from PyPI find their CUDA libraries by RUNPATH, and the loader looks into LD_LIBRARY_PATH before
+    that. A toolkit's folder there, older than the framework's CUDA, gives it functions that are missing: "undefined
+    symbol" at the import, or wrong results.
+
+    Proof: The loader's way to each library that the framework needs, followed with LD_LIBRARY_PATH and without.
+
+    Repair: Take the folder out of LD_LIBRARY_PATH, in the file that sets it. Do not put further folders before it.
+
+    Reference: ld.so(8); https://github.com/pytorch/pytorch/issues/111469
+    """
+    groups: dict[tuple[str, str], list[Shadow]] = {}
+    for shadow in shadows(builds, libraries):
+        if not computed(trials, shadow.build):
+            groups.setdefault((shadow.build.environment.prefix, shadow.by), []).append(shadow)
+    for group in groups.values():
+        # The worst first: what is known to be older, then what nothing is known of.
+        group.sort(key=lambda shadow: (not shadow.older, shadow.compatible))
+        worst, build = group[0], group[0].build
+        assert worst.use.found is not None  # what nothing is found for shadows nothing
+        folders = tuple(dict.fromkeys(shadow.folder for shadow in group))
+        own = Severity.WARNING
+        if worst.compatible:
+            own = Severity.INFO
+        elif any(shadow.older and shadow.use.soname.startswith("libnvJitLink") for shadow in group):
+            own = Severity.ERROR  # its symbols carry the release, so that an older one cannot be loaded at all
+        yield Finding(
+            f"{worst.by} gives {build.words} {place(build.environment)} {worst.use.soname} of "
+            f"{worst.version or 'unknown version'} in place of its own{_of_version(worst)}"
+            f"{_and_more(len(group) - 1)}.",
+            LIBRARY_PATH if worst.by == LIBRARY_PATH else worst.folder,
+            (
+                Evidence(worst.use.found.path, worst.version or worst.use.found.real_path),
+                Evidence(worst.displaced.path, worst.displaced_version or worst.displaced.real_path),
+                *leads_to(worst.by, folders, environment, config),
+            ),
+            take_out(worst.by, folders, environment, config),
+            severity(build.environment, own),
+            build.environment.prefix,
+        )
+    if environment.unknown and not groups:
+        raise no_variables(environment.unknown, kernel)
+
+
+def _of_version(shadow: Shadow) -> str:
+    return f", {shadow.displaced_version}" if shadow.displaced_version else ""
+
+
+def _and_more(number: int) -> str:
+    return f", and {number} more {'library' if number == 1 else 'libraries'}" if number else ""
+
+
+@check(
+    "env.cuda-visible-devices",
+    symptoms=[
+        r"No CUDA GPUs are available",
+        r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected",
+        r"CUDA_ERROR_INVALID_DEVICE|invalid device ordinal",
+    ],
+)
+def cuda_visible_devices(
+    environment: Environment, gpus: ComputeGpus, nvml: Nvml | Unavailable, cuda: Cuda | Unavailable
+) -> Iterator[Finding]:
+    """CUDA_VISIBLE_DEVICES hides GPUs that are there.
+
+    What: CUDA shows a program only the GPUs that this variable lists, and drops everything from the first entry on
+    that names none. Empty, "-1", "NoDevFiles" and "all" hide every GPU; a number counts from 0.
+
+    Proof: The variable of this process, beside the GPUs that are there; and the files that set it.
+
+    Repair: Unset it, or list the GPUs by number or by the UUID that `nvidia-smi -L` shows.
+
+    Reference: https://docs.nvidia.com/cuda/cuda-c-programming-guide/ ("CUDA Environment Variables")
+    """
+    on_gpus(gpus)
+    if environment.unknown:
+        raise Unavailable(environment.unknown)
+    value = environment.variables.get(_VISIBLE)
+    if value is None:
+        return
+    from ._visible import visible  # here for start-up: only where the variable is set
+
+    uuids = [gpu.uuid for gpu in nvml.gpus if gpu.uuid] if isinstance(nvml, Nvml) else []
+    number = len(gpus.gpus)
+    seen = visible(value, number, uuids if len(uuids) == number else ())
+    if seen is None or not seen.problem:
+        return
+    # Seen, not inferred: libcuda itself counted as many as are listed.
+    if isinstance(cuda, Cuda) and cuda.return_code == 0 and cuda.device_count >= len(value.split(",")):
+        return
+    setters = environment.set_by(_VISIBLE)
+    where = " and ".join(f"{one.path} (line {one.line})" for one in setters)
+    yield Finding(
+        f"{_VISIBLE} is {value!r}: {seen.problem}; of {number} GPUs programs see {seen.left or 'none'}.",
+        _VISIBLE,
+        (
+            Evidence("/proc/self/environ", f"{_VISIBLE}={value}"),
+            Evidence(gpus.gpus[0].source, f"{number} GPUs" if number > 1 else gpus.gpus[0].words),
+            *setting_evidence(setters),
+            *([Evidence("cuInit", f"{cuda.return_code} {cuda.return_name}")] if isinstance(cuda, Cuda) else []),
+        ),
+        f"`unset {_VISIBLE}` shows all GPUs; "
+        + (f"take the line out of {where}." if where else "find out what sets it: no file that was read does."),
+        Severity.WARNING if seen.left else Severity.ERROR,
+    )
+
+
+@check(
+    "env.cuda-device-order",
+    severity=Severity.INFO,
+    no_symptom="programs run on another card than was meant, without a message",
+)
+def cuda_device_order(environment: Environment, gpus: ComputeGpus) -> Iterator[Finding]:
+    """CUDA and nvidia-smi number the GPUs of this machine differently.
+
+    What: nvidia-smi counts in the order of the bus, CUDA puts the fastest GPU first. Where they are not all of one
+    kind, "GPU 0" may be another card for each.
+
+    Proof: There are GPUs of several kinds, and CUDA_DEVICE_ORDER is not set to PCI_BUS_ID.
+
+    Repair: `export CUDA_DEVICE_ORDER=PCI_BUS_ID`, or name GPUs by UUID.
+
+    Reference: https://docs.nvidia.com/cuda/cuda-c-programming-guide/ ("CUDA Environment Variables")
+    """
+    kinds = on_gpus(gpus)
+    if len(kinds) < 2:
+        return
+    if environment.unknown:
+        raise Unavailable(environment.unknown)
+    if environment.variables.get(_ORDER) == "PCI_BUS_ID":
+        return
+    yield Finding(
+        f"{_ORDER} is {environment.variables.get(_ORDER) or 'not set'}, and there are GPUs of {len(kinds)} kinds: CUDA "
+        "puts the fastest first, nvidia-smi goes by the bus.",
+        _ORDER,
+        tuple(Evidence(gpu.address or gpu.source, gpu.words) for gpu in kinds),
+        f"`export {_ORDER}=PCI_BUS_ID` in ~/.profile lets both count alike.",
+    )
+
+
+@check(
+    "env.framework-switches",
+    severity=Severity.WARNING,
+    symptoms=[
+        r"CUDA_ERROR_JIT_COMPILATION_DISABLED|cudaErrorJitCompilationDisabled",
+        r"PTX JIT compilation was disabled",
+    ],
+)
+def framework_switches(environment: Environment, gpus: ComputeGpus, builds: FrameworkBuilds) -> Iterator[Finding]:
+    """A variable is set that makes frameworks slow, or keeps them from the GPU.
+
+    What: CUDA_LAUNCH_BLOCKING, JAX_PLATFORMS=cpu and their likes are set to find a fault, and then forgotten in
+    ~/.bashrc. Each is heeded by every program that is started from there.
+
+    Proof: The variables of this process, and the files that set them.
+
+    Repair: Unset it, in the file that sets it.
+
+    Reference: https://docs.nvidia.com/cuda/cuda-c-programming-guide/ ("CUDA Environment Variables");
+    https://docs.jax.dev/en/latest/config_options.html
+    """
+    on_gpus(gpus)
+    if environment.unknown:
+        raise Unavailable(environment.unknown)
+    from ._switches import switched_on  # here for start-up: only with a GPU
+
+    used = {build.framework for build in builds.builds if build.environment.in_use}
+    for switch, value in switched_on(environment.variables):
+        setters = environment.set_by(switch.variable)
+        where = " and ".join(f"{one.path} (line {one.line})" for one in setters)
+        # What no framework here heeds does no harm here.
+        own = switch.severity if not switch.framework or switch.framework in used else Severity.INFO
+        yield Finding(
+            f"{switch.variable} is {value}: {switch.effect}.",
+            switch.variable,
+            (Evidence("/proc/self/environ", f"{switch.variable}={value}"), *setting_evidence(setters)),
+            f"`unset {switch.variable}` ends it in this shell; "
+            + (f"take the line out of {where}." if where else "find out what sets it: no file that was read does."),
+            own,
+        )

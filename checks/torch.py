@@ -1,0 +1,213 @@
+"""Can the torch of each Python environment use the GPUs of this machine, and do its companions belong to it?"""
+
+from collections.abc import Iterator
+
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor.compatibility import Coverage, coverage
+from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
+from gpudoctor.facts.deep import DeepTrials
+from gpudoctor.facts.extensions import TorchExtensions
+from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
+from gpudoctor.facts.package_manager import UnsafeWord
+
+from ._environments import computed, on_gpus, place, severity, undecided
+
+
+@check(
+    "torch.cpu-only",
+    after=["python.no-wheel"],
+    symptoms=[
+        r"Torch not compiled with CUDA enabled",
+        r"Attempting to deserialize object on a CUDA device but torch\.cuda\.is_available\(\) is False",
+        r"^\d+\.\d+\.\d+\+cpu$",
+    ],
+)
+def cpu_only(
+    builds: FrameworkBuilds, gpus: ComputeGpus, driver: DriverCuda | Unavailable
+) -> Iterator[Finding | Undecided]:
+    """torch was built without CUDA, and a GPU is here.
+
+    What: There are builds of torch for CUDA and builds for the CPU alone, under one name and one version. The latter
+    are installed where the index for the CPU was given, a lock file came from a Mac, conda found no driver, or the
+    Python has no other wheel. On arm64 PyPI had nothing else before torch 2.11.
+
+    Proof: torch/version.py names the CUDA that it was built for, or None; the local part of the version (+cpu) or
+    conda's build string (cpu_...) says the same.
+
+    Repair: Install the same release from the index of a CUDA variant that the driver runs, with torchvision and
+    torchaudio in the same command. `gpudoctor recommend torch` explains the choice.
+
+    Reference: https://pytorch.org/get-started/locally/; https://pytorch.org/get-started/previous-versions/
+    """
+    kinds = on_gpus(gpus)
+    for build in builds.of("torch"):
+        if build.cuda is not None:
+            continue
+        if build.problem:
+            yield undecided(build.environment, build.problem)
+            continue
+        from gpudoctor.torch_family import fitting_build  # here for start-up: only findings need the tables
+
+        from ._torch_words import remedy
+
+        found = fitting_build(build, driver, gpus)
+        nothing_fits = not (found.best or found.instead or found.unknown)
+        conda = build.environment.conda_package("pytorch")
+        yield Finding(
+            f"{build.words} {place(build.environment)} is built {_without_cuda(build)}, and {kinds[0].words} is here.",
+            build.words,
+            (
+                Evidence(build.source, build.value),
+                *([Evidence(f"{build.environment.prefix}/conda-meta", "-".join(conda))] if conda else []),
+                Evidence(kinds[0].source, kinds[0].words),
+            ),
+            remedy(build, found),
+            Severity.INFO if nothing_fits else severity(build.environment, Severity.ERROR, Severity.INFO),
+            build.environment.prefix,
+        )
+
+
+def _without_cuda(build: FrameworkBuild) -> str:
+    local = build.version.partition("+")[2]
+    for beginning, name in (("rocm", "for AMD's GPUs (ROCm)"), ("xpu", "for Intel's GPUs (XPU)")):
+        if local.startswith(beginning):
+            return f"{name}, without CUDA"
+    return "without CUDA"
+
+
+@check(
+    "torch.no-kernels-for-gpu",
+    after=["cuda.driver-too-old", "python.no-wheel"],
+    symptoms=[
+        r"with CUDA capability sm_\d+ is not compatible with the current PyTorch installation",
+        r"The current PyTorch install supports CUDA capabilities",
+        r"no kernel image is available for execution on the device",
+        r"CUDA_ERROR_NO_BINARY_FOR_GPU|cudaErrorNoKernelImageForDevice",
+        r"which is of cuda capability \d+\.\d+\.\s+PyTorch no longer supports this GPU",
+    ],
+)
+def no_kernels_for_gpu(
+    builds: FrameworkBuilds,
+    gpus: ComputeGpus,
+    driver: DriverCuda | Unavailable,
+    trials: DeepTrials | Unavailable,
+) -> Iterator[Finding | Undecided]:
+    """torch has no code for this GPU.
+
+    What: A build of torch holds machine code for some GPUs only. Code runs on GPUs of the same major compute
+    capability and the same or a higher minor one. Too new a GPU needs a newer torch; for an old one the builds for
+    CUDA 12.6 go back furthest, after those that PyPI serves had dropped it.
+
+    Proof: The architectures of this build, from the table of published builds or, for any other build, from its
+    library, against the compute capability of the GPU. torch.cuda.get_arch_list() says the same.
+
+    Repair: Old GPU: the same torch from the index cu126. New GPU: a newer torch, or its variant for a newer CUDA.
+    Extensions (flash-attn, xformers) must have code for the GPU as well.
+
+    Reference: https://github.com/pytorch/pytorch/blob/main/RELEASE.md#release-compatibility-matrix;
+    https://github.com/pytorch/pytorch/issues/150733
+    """
+    kinds = on_gpus(gpus)
+    for build in builds.of("torch"):
+        if build.cuda is None or computed(trials, build):
+            continue
+        without, unknown = _judged(build, kinds)
+        for reason in unknown:
+            yield undecided(build.environment, reason)
+        if not without:
+            continue
+        from gpudoctor.torch_family import fitting_build  # here for start-up: only findings need the tables
+
+        from ._torch_words import remedy
+
+        all_of_them = len(without) == len(kinds)
+        yield Finding(
+            f"{build.words} {place(build.environment)} has no code for {' and '.join(gpu.words for gpu in without)}.",
+            build.words,
+            (
+                Evidence(build.architectures_source, " ".join(build.architectures)),
+                Evidence(build.source, build.value),
+                *(Evidence(gpu.source, gpu.words) for gpu in without),
+            ),
+            remedy(build, fitting_build(build, driver, gpus)),
+            severity(build.environment, Severity.ERROR if all_of_them else Severity.WARNING),
+            build.environment.prefix,
+        )
+
+
+def _judged(build: FrameworkBuild, kinds: tuple[ComputeGpu, ...]) -> tuple[list[ComputeGpu], list[str]]:
+    """The GPUs for which there is no code, and why it cannot be told of others."""
+    without, unknown = [], []
+    for gpu in kinds:
+        if gpu.capability is None:
+            unknown.append(f"the compute capability of {gpu.words} is not known ({gpu.source})")
+            continue
+        match coverage(build.architectures, gpu.capability, ptx_told=build.ptx_told):
+            case Coverage.NONE:
+                without.append(gpu)
+            case Coverage.UNKNOWN if not build.architectures:
+                reason = build.architectures_source or build.problem
+                unknown.append(f"for which GPUs {build.words} was built is not known{f': {reason}' if reason else ''}")
+            case Coverage.UNKNOWN:
+                unknown.append(f"whether {build.words} has PTX that {gpu.words} could use is not known")
+    return without, unknown
+
+
+@check(
+    "torch.companion-mismatch",
+    after=["torch.cpu-only", "torch.no-kernels-for-gpu", "cuda.driver-too-old"],
+    symptoms=[
+        r"operator torchvision::nms does not exist",
+        r"(torchvision|torchaudio)\S*: undefined symbol",
+        r"Could not run 'torchvision::\w+' with arguments from the 'CUDA' backend",
+        r"PyTorch and (torchvision|torchaudio) were compiled with different CUDA",
+        r"Could not load this library: \S*(libtorchaudio|_torchaudio)",
+        r"torch(vision|audio) \S+ requires torch==",
+    ],
+)
+def companion_mismatch(builds: FrameworkBuilds, extensions: TorchExtensions) -> Iterator[Finding | Undecided]:
+    """torchvision or torchaudio does not belong to the torch beside it.
+
+    What: Each release of torchvision and torchaudio is compiled against one torch, and for one CUDA or for the CPU.
+    With another torch their operators are missing; with one for another CUDA they cannot be loaded. It happens when
+    torch alone was upgraded, or when one of them came from another index.
+
+    Proof: Requires-Dist in the companion's METADATA against the torch that is installed, and the CUDA that its own
+    version.py names against torch's.
+
+    Repair: Install torch's companions for the torch that is there, all from the same index in one command.
+
+    Reference: https://github.com/pytorch/vision#installation; https://docs.pytorch.org/audio/main/installation.html
+    """
+    for build in builds.of("torch"):
+        for prefix, name, reason in extensions.problems:
+            if prefix == build.environment.prefix and name in ("torchvision", "torchaudio"):
+                yield undecided(build.environment, reason)
+        for companion in extensions.companions:
+            if companion.prefix != build.environment.prefix:
+                continue
+            from gpudoctor.torch_faults import companion_fault  # here for start-up: only torch with companions
+
+            fault = companion_fault(companion, build)
+            if fault is None:
+                continue
+            one = companion.distribution
+            yield Finding(
+                f"{one.name} {companion.version} {fault.why}; {build.words} is {place(build.environment)}.",
+                f"{one.name} {companion.version}",
+                (Evidence(fault.source, fault.value), Evidence(build.source, build.value)),
+                _together(build, one.name),
+                severity(build.environment, Severity.ERROR if fault.severe else Severity.WARNING),
+                build.environment.prefix,
+            )
+
+
+def _together(build: FrameworkBuild, name: str) -> str:
+    from gpudoctor.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.torch_family import family_mending
+
+    requirements, index, why = family_mending(build)
+    try:
+        return f"{why}: {instruction(build.environment, requirements, index_url=index)}."
+    except UnsafeWord:
+        return f"Install {name} and torch anew in one command, from the same index."

@@ -1,0 +1,48 @@
+"""What every step of every fix must be; every step that a test of this folder sees is held to it (see conftest)."""
+
+from gpudoctor import Manual, Phase, Reboot, RemoveFile, Run, Step, WriteFile
+
+SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "<", "`", "$("}
+NEVER = (
+    *("--force-overwrite", "--force-all", "--nodeps", "--allow-unauthenticated", "--nogpgcheck", "--force-yes"),
+    *("--disable-validation", "NVreg_OpenRmEnableUnsupportedGpus", "IGNORE_", "chmod", "nvidia-container-toolkit"),
+    *("purge", "--overwrite", "--ignore-depends", "--break-system-packages", "--extra-index-url", "--trusted-host"),
+)
+# What was interrupted cannot be un-finished.
+FINISHING = ("dpkg", "--force-confold", "--configure", "-a")
+
+
+def broken_rules(step: Step) -> list[str]:
+    """The rules that a step breaks, in words."""
+    found = []
+    if len(step.why) <= 20 or not step.why.endswith("."):
+        found.append(f"no reason in a sentence: {step.why!r}")
+    manual, journal = isinstance(step.action, Manual), isinstance(step.action, WriteFile | RemoveFile)
+    asks_only = step.phase is Phase.SIMULATE or manual
+    if step.verify is None and not asks_only and "exit status is the proof" not in step.why:
+        found.append("a change without a proof")
+    excused = isinstance(step.action, Reboot) or (isinstance(step.action, Run) and step.action.argv == FINISHING)
+    if step.undo is None and not (asks_only or journal or excused):
+        found.append("a change without a way back")
+    for part in (step.action, step.verify, step.undo):
+        if isinstance(part, Run):
+            found += _broken_by(part.argv)
+        if isinstance(part, Manual) and ("--force-overwrite" in str(part) or "disable Secure Boot" in str(part)):
+            found.append(f"bad advice: {part}")
+    return found
+
+
+def _broken_by(argv: tuple[str, ...]) -> list[str]:
+    found = []
+    # A Python environment is changed by its own interpreter, named by its path.
+    if "/" in argv[0] and (argv[1:3] != ("-m", "pip") or not argv[0].startswith("/")):
+        found.append(f"a program by its path: {argv}")
+    if argv[0] in ("sh", "bash", "env", "sudo", "rm") or argv[0] != argv[0].strip() or not argv[0]:
+        found.append(f"no program of its own: {argv}")
+    if SHELL & set(argv) or not all(isinstance(word, str) and word and "\n" not in word for word in argv):
+        found.append(f"words for a shell: {argv}")
+    text = " ".join(argv)
+    found += [f"never done: {word} in {text}" for word in NEVER if word in text]
+    if "*" in text and argv[0] not in ("awk", "grep"):
+        found.append(f"a pattern where a name belongs: {text}")
+    return found
