@@ -170,9 +170,7 @@ def main() -> int:
         site = build_environment(prefixes[0])
         for number, prefix in enumerate(prefixes[1:], 1):
             build_environment(prefix, number)
-        print(
-            f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, medians of {runs} runs (5 and more where one takes long)"
-        )
+        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, medians of {runs} runs (fewer of long ones)")
         report(Rows(), prefixes, site, chosen.torch, runs)
     finally:
         shutil.rmtree(folder)

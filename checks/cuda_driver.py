@@ -72,6 +72,7 @@ def driver_too_old(
             _with_bridge(bridge) if bridge else other_build(build, known, gpus),
             Severity.INFO if bridge and bridge.by else severity(build.environment, Severity.ERROR),
             build.environment.prefix,
+            build.framework,
         )
 
 
@@ -144,6 +145,7 @@ def ptx_newer_than_driver(
                 other_build(build, known, gpus),
                 severity(build.environment, Severity.ERROR),
                 build.environment.prefix,
+                build.framework,
             )
 
 
@@ -216,6 +218,7 @@ def call_needs_newer_driver(
                 (*told, Evidence(known.source, known.driver), Evidence(build.source, build.value)),
                 _newer_driver(build),
                 environment=build.environment.prefix,
+                framework=build.framework,
             )
 
 

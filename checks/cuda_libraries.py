@@ -181,7 +181,7 @@ def _answer(cuda: Cuda | Unavailable) -> tuple[Evidence, ...]:
 
 @check(
     "cuda.library-missing",
-    after=["python.nvidia-wheels-collide", "python.cuda-major-mismatch"],
+    after=["cuda.driver-too-old", "python.nvidia-wheels-collide", "python.cuda-major-mismatch"],
     symptoms=[
         r"lib(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|cusparseLt|nvrtc|nvJitLink|cupti|nvshmem\w*)\.so"
         r"[.0-9]*: cannot open shared object file",
@@ -219,7 +219,14 @@ def library_missing(
 
 @check(
     "python.cuda-major-mismatch",
-    after=["python.nvidia-wheels-collide"],
+    after=[
+        "cuda.driver-too-old",
+        "jax.plugin-mismatch",
+        "jax.both-plugins",
+        "cupy.multiple-packages",
+        "onnxruntime.both-packages",
+        "python.nvidia-wheels-collide",
+    ],
     symptoms=[r"lib(cudart|cublas|cublasLt|nvrtc|cufft|cusparse)\.so\.1[0-9](\.[0-9]+)?: cannot open shared object"],
 )
 def cuda_major_mismatch(
@@ -268,6 +275,7 @@ def _finding(
         _installing(build, missing),
         severity(build.environment, Severity.ERROR),
         build.environment.prefix,
+        build.framework,
     )
 
 

@@ -24,7 +24,7 @@ _JUDGED = ("torch", "tensorflow", "jax")
 
 @check(
     "cudnn.version-mismatch",
-    after=[_COLLISION, _SHADOWED, "cudnn.sublibrary-mix"],
+    after=["cuda.driver-too-old", "torch.no-kernels-for-gpu", _COLLISION, _SHADOWED, "cudnn.sublibrary-mix"],
     symptoms=[
         r"cuDNN version incompatibility: PyTorch was compiled\s+against",
         r"Loaded runtime CuDNN library: \S+ but source was compiled with: ",
@@ -71,6 +71,7 @@ def version_mismatch(
                 remedy(one, [acting], environment, gpus),
                 severity(one.build.environment, Severity.WARNING if no_gpu(gpus) else Severity.ERROR),
                 one.build.environment.prefix,
+                one.build.framework,
             )
 
 
@@ -117,6 +118,7 @@ def sublibrary_mix(
             remedy(one, one.parts, environment, gpus),
             severity(one.build.environment, Severity.WARNING if no_gpu(gpus) else Severity.ERROR),
             one.build.environment.prefix,
+            one.build.framework,
         )
 
 
@@ -177,6 +179,7 @@ def gpu_unsupported(
                     _older(one.build, gpu, driver, gpus),
                     severity(one.build.environment, Severity.ERROR if certain else Severity.WARNING),
                     one.build.environment.prefix,
+                    one.build.framework,
                 )
 
 

@@ -21,7 +21,12 @@ from ._environments import computed, place, severity, undecided
 
 @check(
     "cudnn.library-missing",
-    after=["python.nvidia-wheels-collide", "cuda.library-missing"],
+    after=[
+        "cuda.driver-too-old",
+        "tensorflow.cuda-libraries-missing",
+        "python.nvidia-wheels-collide",
+        "cuda.library-missing",
+    ],
     symptoms=[
         r"Could not load library libcudnn\w*\.so\.\d",
         r"libcudnn\w*\.so\.\d[.\d]*: cannot open shared object file",
@@ -75,6 +80,7 @@ def library_missing(
             installing(build.environment, build.framework, requirement, remove=remove),
             severity(build.environment, Severity.ERROR),
             build.environment.prefix,
+            build.framework,
         )
     if isinstance(bundled, BundledCudnns) and not no_gpu(gpus):
         for environment, reason in bundled.problems:

@@ -55,6 +55,7 @@ def multiple_packages(
             remedy(where, cupy(where, needs, lacking=lacking), f"Uninstall {found.names}, then install one of them."),
             severity(where, Severity.WARNING),
             where.prefix,
+            "cupy",
         )
     for left in torn(files, "cupy"):
         where, one = left.environment, left.distribution
@@ -67,6 +68,7 @@ def multiple_packages(
             remedy(where, again, f"Uninstall {one.name}, then install it again."),
             severity(where, Severity.ERROR),
             where.prefix,
+            "cupy",
         )
 
 
@@ -77,7 +79,7 @@ def _missing(build: FrameworkBuild, libraries: FrameworkLibraries) -> list[str]:
 
 @check(
     "cupy.headers-missing",
-    after=["cupy.multiple-packages", "cuda.library-missing", "python.cuda-major-mismatch"],
+    after=["cuda.driver-too-old", "cupy.multiple-packages", "cuda.library-missing", "python.cuda-major-mismatch"],
     symptoms=[
         r"(cannot open source file|could not open source file) \"(vector_types|cuda_fp16|cuda_bf16|cuComplex)\.h\"",
         r"CuPy failed to load lib(nvrtc|cublas|cufft|curand|cusolver|cusparse)",
@@ -128,6 +130,7 @@ def headers_missing(
                 remedy(where, cupy(where, needs, lacking=True), f"Install a CUDA {build.cuda[0]} toolkit."),
                 severity(where, Severity.ERROR),
                 where.prefix,
+                "cupy",
             )
 
 
@@ -193,4 +196,5 @@ def nvvm_missing(
                 # Nobody installs numba-cuda for the CPU; numba most do.
                 severity(where, Severity.ERROR) if own else Severity.INFO,
                 where.prefix,
+                "numba",
             )

@@ -63,6 +63,7 @@ def cpu_only(
             remedy(where, jax(where, needs), _NONE_FITS),
             severity(where, Severity.ERROR, Severity.INFO),
             where.prefix,
+            "jax",
         )
 
 
@@ -107,6 +108,7 @@ def plugin_mismatch(
                 remedy(where, jax(where, needs) if plugins else jax_for_cpu(where), _BY_HAND),
                 severity(where, Severity.ERROR),
                 where.prefix,
+                "jax",
             )
         elif untold:
             yield undecided(where, untold.problem or f"{untold.folder} tells no version")
@@ -144,12 +146,14 @@ def both_plugins(
                 remedy(where, jax(where, needs), "Uninstall the plugin that does not fit the driver, and its pjrt."),
                 severity(where, Severity.WARNING),
                 where.prefix,
+                "jax",
             )
 
 
 @check(
     "jax.outdated-library",
     after=[
+        "cuda.driver-too-old",
         *("jax.plugin-mismatch", "jax.both-plugins", "python.nvidia-wheels-collide", "env.library-path-shadows"),
         *("cuda.library-missing", "python.cuda-major-mismatch", "cudnn.version-mismatch", "cudnn.library-missing"),
     ],

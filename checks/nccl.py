@@ -66,6 +66,7 @@ def shadowed(
                 else installing(one.build.environment, one.build.framework, pin.requirement),
                 severity(one.build.environment, Severity.ERROR),
                 one.build.environment.prefix,
+                one.build.framework,
             )
 
 

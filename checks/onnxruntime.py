@@ -66,6 +66,7 @@ def both_packages(
             + bring_back(where, "onnxruntime"),
             severity(where, Severity.ERROR if lost else Severity.WARNING),
             where.prefix,
+            "onnxruntime",
         )
     for left in torn(files, "onnxruntime"):
         where, one = left.environment, left.distribution
@@ -80,6 +81,7 @@ def both_packages(
             remedy(where, again, f"Uninstall {one.name}, then install it again."),
             severity(where, Severity.ERROR),
             where.prefix,
+            "onnxruntime",
         )
 
 
@@ -119,6 +121,7 @@ def cpu_only(
                 cure,
                 severity(where, Severity.ERROR),
                 where.prefix,
+                "onnxruntime",
             )
         elif len(members) == 1 and where.conda_package("onnxruntime") is None:
             yield Finding(
@@ -128,12 +131,13 @@ def cpu_only(
                 cure + bring_back(where, "onnxruntime"),
                 Severity.INFO,
                 where.prefix,
+                "onnxruntime",
             )
 
 
 @check(
     "onnxruntime.cuda-major-mismatch",
-    after=["onnxruntime.both-packages", "python.nvidia-wheels-collide"],
+    after=["cuda.driver-too-old", "onnxruntime.both-packages", "python.nvidia-wheels-collide"],
     symptoms=[
         r"libonnxruntime_providers_cuda\.so with error: lib(cublas|cublasLt|cudart|cufft|curand)\S*: cannot open",
         r"Require cuDNN [0-9.*]+ and CUDA [0-9.*]+",
@@ -182,12 +186,18 @@ def _wrong_cuda(build: FrameworkBuild, missing: list[LibraryUse], needs: Needs, 
         remedy(where, onnxruntime(where, needs, lacking=True), _NO_WHEEL),
         severity(where, Severity.ERROR),
         where.prefix,
+        "onnxruntime",
     )
 
 
 @check(
     "onnxruntime.cudnn-mismatch",
-    after=["onnxruntime.both-packages", "onnxruntime.cuda-major-mismatch", "python.nvidia-wheels-collide"],
+    after=[
+        "cuda.driver-too-old",
+        "onnxruntime.both-packages",
+        "onnxruntime.cuda-major-mismatch",
+        "python.nvidia-wheels-collide",
+    ],
     symptoms=[r"libonnxruntime_providers_cuda\.so with error: libcudnn\S*: cannot open"],
 )
 def cudnn_mismatch(
@@ -230,6 +240,7 @@ def cudnn_mismatch(
                 remedy(build.environment, wanted, _NO_WHEEL),
                 severity(build.environment, Severity.ERROR),
                 build.environment.prefix,
+                build.framework,
             )
 
 

@@ -19,7 +19,7 @@ from ._rivals import rivals
 
 @check(
     "tensorflow.cuda-libraries-missing",
-    after=["tensorflow.both-packages", "python.nvidia-wheels-collide"],
+    after=["cuda.driver-too-old", "tensorflow.both-packages", "python.nvidia-wheels-collide"],
     symptoms=[
         r"Could not find cuda drivers on your machine, GPU will not be used",
         r"Cannot dlopen some GPU libraries",
@@ -79,6 +79,7 @@ def cuda_libraries_missing(
                 remedy(where, tensorflow(where, needs), _no_extra(build)),
                 severity(where, Severity.ERROR),
                 where.prefix,
+                "tensorflow",
             )
 
 
@@ -94,6 +95,7 @@ def _cpu_build(build: FrameworkBuild, cure: str) -> Finding:
         cure or "Keep one TensorFlow, the one with CUDA.",
         severity(where, Severity.WARNING, Severity.INFO),
         where.prefix,
+        "tensorflow",
     )
 
 
@@ -169,6 +171,7 @@ def _compiled_at_start(build: FrameworkBuild, gpu: ComputeGpu) -> Finding:
         "TensorFlow container has native code.",
         severity(build.environment, Severity.WARNING, Severity.INFO),
         build.environment.prefix,
+        build.framework,
     )
 
 
@@ -184,6 +187,7 @@ def _nothing_for_it(
         other_build(build, driver, gpus),
         severity(build.environment, Severity.ERROR),
         build.environment.prefix,
+        build.framework,
     )
 
 

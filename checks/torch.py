@@ -64,6 +64,7 @@ def cpu_only(
             remedy(build, found),
             Severity.INFO if nothing_fits else severity(build.environment, Severity.ERROR, Severity.INFO),
             build.environment.prefix,
+            build.framework,
         )
 
 
@@ -132,6 +133,7 @@ def no_kernels_for_gpu(
             remedy(build, fitting_build(build, driver, gpus)),
             severity(build.environment, Severity.ERROR if all_of_them else Severity.WARNING),
             build.environment.prefix,
+            build.framework,
         )
 
 
@@ -199,6 +201,7 @@ def companion_mismatch(builds: FrameworkBuilds, extensions: TorchExtensions) -> 
                 _together(build, one.name),
                 severity(build.environment, Severity.ERROR if fault.severe else Severity.WARNING),
                 build.environment.prefix,
+                build.framework,
             )
 
 

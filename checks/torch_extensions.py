@@ -63,6 +63,7 @@ def extension_abi(builds: FrameworkBuilds, extensions: TorchExtensions) -> Itera
                 _anew(build, extension),
                 severity(build.environment, own, elsewhere),
                 build.environment.prefix,
+                build.framework,
             )
 
 
@@ -146,6 +147,7 @@ def _without_library(
             f"`unset {OVERRIDE}`{where}: bitsandbytes then takes the library for torch's own CUDA.",
             severity(build.environment, Severity.ERROR),
             build.environment.prefix,
+            build.framework,
         )
     elif not (
         build.cuda in found.cudas or (found.same_major_serves and build.cuda[0] in {major for major, _ in found.cudas})
@@ -158,6 +160,7 @@ def _without_library(
             _newer(build),
             severity(build.environment, Severity.ERROR),
             build.environment.prefix,
+            build.framework,
         )
 
 

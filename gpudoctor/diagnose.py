@@ -46,6 +46,7 @@ class Finding(NamedTuple):
     remedy: str = ""  # what to do, in one or two sentences
     severity: Severity | None = None  # None: the check's own
     environment: str = ""  # prefix of the Python environment that has the problem, "" the machine
+    framework: str = ""  # of the environment's frameworks the one that has it ("torch"), "" all of them
 
 
 class Undecided(NamedTuple):
@@ -206,8 +207,10 @@ def _blocked(own: Outcome, cause: Outcome) -> Outcome:
 
 
 def _explains(cause: Finding, consequence: Finding) -> bool:
-    """One sick GPU or environment does not explain what is wrong with another; all else that comes first does."""
+    """One sick GPU, environment or framework does not explain what is wrong with another; all else before it does."""
     if cause.environment and cause.environment != consequence.environment:
+        return False
+    if cause.framework and consequence.framework and cause.framework != consequence.framework:
         return False
     devices = _is_device(cause.subject) and _is_device(consequence.subject)
     return not devices or cause.subject == consequence.subject

@@ -71,15 +71,19 @@ def _installation(
         Risk.MEDIUM,
         root=environment.owner == 0,
         verify=proof,
-        undo=_back_to(environment, replaced) if replaced else Run(uninstall(environment, new)),
+        undo=_back_to(environment, replaced, requirements) if replaced else Run(uninstall(environment, new)),
     )
 
 
-def _back_to(environment: PythonEnvironment, were: Iterable[Distribution]) -> Run | Manual:
-    """The versions that were there, each from the index that it came from."""
+def _back_to(
+    environment: PythonEnvironment, were: Iterable[Distribution], instead: Sequence[str] = ()
+) -> Run | Manual:
+    """The versions that were there, each from the index that it came from. `instead`: what is there by then."""
     by_index: dict[str, list[str]] = {}
     for one in were:
         pin = f"{one.name}=={one.version}" if one.version else one.name
+        if any(word.startswith(f"{pin}+") for word in instead):
+            pin = f"{one.name}==={one.version}"  # installers take 2.9.1+cu126 for 2.9.1, and would leave it
         by_index.setdefault(index_of(one.version), []).append(pin)
     commands = [install_command(environment, pins, index_url=index) for index, pins in by_index.items()]
     return Run(commands[0]) if len(commands) == 1 else Manual(f"Run {spoken(*commands)}.")

@@ -79,7 +79,7 @@ class _Records:
     """RECORD files of one environment, each read once."""
 
     def __init__(self, host: Host, environment: PythonEnvironment, problems: list[tuple[str, str]]) -> None:
-        self._host, self._prefix, self._problems = host, environment.prefix, problems
+        self._host, self._prefix, self.problems = host, environment.prefix, problems
         self._known: dict[str, RecordFile | None] = {}
 
     def of(self, distribution: Distribution) -> RecordFile | None:
@@ -93,13 +93,13 @@ class _Records:
         try:
             text = self._host.read(path)
         except Unavailable as reason:
-            self._problems.append((self._prefix, str(reason)))
+            self.problems.append((self._prefix, str(reason)))
             return None
         if text is None:
             return None
         record = parse_record(text)
         if record.damaged:
-            self._problems.append((self._prefix, f"{path}: {record.damaged} rows cannot be read"))
+            self.problems.append((self._prefix, f"{path}: {record.damaged} rows cannot be read"))
         return record
 
 
@@ -111,8 +111,12 @@ def _collisions(host: Host, environment: PythonEnvironment, records: _Records) -
     for family in collision_families():
         members = [one for one in environment.distributions if one.name in family.members]
         for one, other in combinations(members, 2):
+            if one.location != other.location:
+                continue
             first, second = records.of(one), records.of(other)
-            if first is None or second is None or one.location != other.location:
+            if first is None or second is None:
+                both = f"{one.name} and {other.name} are both in {environment.prefix}"
+                records.problems.append((environment.prefix, f"{both}, and no RECORD tells whose files lie there"))
                 continue
             paths = shared_paths(first, second)
             differing = [path for path in paths if first.entries[path].hash != second.entries[path].hash]

@@ -25,7 +25,7 @@ def as_text(planned: PlanReport, *, colour: bool) -> str:
         page.print(Text("Plan, changing nothing now:", style="bold"))
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("#", justify="right", no_wrap=True)
-        table.add_column("step", ratio=1)
+        table.add_column("step", ratio=1, overflow="fold")  # paths are to be copied whole
         table.add_column("risk", no_wrap=True)
         for number, step in enumerate(plan.steps, 1):
             table.add_row(str(number), _step(step), step.risk.name.lower())

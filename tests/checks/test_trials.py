@@ -2,11 +2,10 @@
 
 from framework_environments import PREFIX, RTX_4090, gpus
 
-from gpudoctor import Finding, Findings
 from gpudoctor.diagnose import Severity, Status
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.registry import registry
-from gpudoctor.testing import outcome_of, steps_of
+from gpudoctor.testing import outcome_of
 
 ID = "python.framework-trial"
 FINE = FrameworkTrial("torch", "2.9.1+cu128", 1, "", "", (), {}, PREFIX, 1000)
@@ -47,10 +46,3 @@ def test_without_a_gpu_nothing_is_expected_of_it() -> None:
 
 def test_every_cause_that_is_named_exists() -> None:
     assert set(registry.checks[ID].after) <= registry.checks.keys()
-
-
-def test_the_plan_repeats_the_message() -> None:
-    (finding,) = outcome_of(ID, gpus(RTX_4090), DeepTrials((FAILED,))).findings
-    assert isinstance(finding, Finding)
-    (step,) = steps_of("look-into-trial", Findings(((ID, finding),)))
-    assert "no kernel image" in str(step.action)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from gpudoctor.diagnose import Check, Finding, NotApplicable, Severity, Status, diagnose
+from gpudoctor.diagnose import Check, Finding, NotApplicable, Severity, Status, Undecided, diagnose
 from gpudoctor.host import Host, NotRunning, Unavailable
 from gpudoctor.registry import Facts, needs
 from gpudoctor.snapshot import SnapshotHost
@@ -208,3 +208,66 @@ def test_only_an_error_explains_that_what_matters_could_not_be_told(severity: Se
     hidden = severity is Severity.ERROR
     assert report.outcomes[1].status is (Status.BLOCKED if hidden else Status.UNKNOWN)
     assert report.outcomes[1].matters is not hidden
+
+
+def _in_environments(*places: tuple[str, str]) -> Check:
+    """A check that finds something in these (environment, framework)."""
+
+    def function(weather: Weather) -> Iterator[Finding]:
+        for environment, framework in places:
+            yield Finding("it is wet there", environment=environment, framework=framework)
+
+    return _check("a.wet", function)
+
+
+def test_what_is_wrong_in_one_environment_explains_nothing_in_another() -> None:
+    def slippery(weather: Weather) -> Iterator[Finding]:
+        yield Finding("slippery", environment="/a", framework="torch")
+        yield Finding("slippery", environment="/b", framework="torch")
+        yield Finding("slippery", environment="/a", framework="jax")
+
+    checks = [_in_environments(("/a", "torch")), _check("a.slippery", slippery, after=("a.wet",))]
+    report = diagnose(_facts(rain=True), checks)
+    left = [(r.check.id, r.finding.environment, r.finding.framework) for r in report.findings]
+    assert left == [("a.wet", "/a", "torch"), ("a.slippery", "/b", "torch"), ("a.slippery", "/a", "jax")]
+
+
+def test_a_cause_names_what_it_explains_itself() -> None:
+    def slippery(weather: Weather) -> Iterator[Finding]:
+        yield Finding("slippery", environment="/b")
+
+    checks = [_in_environments(("/a", ""), ("/b", "")), _check("a.slippery", slippery, after=("a.wet",))]
+    report = diagnose(_facts(rain=True), checks)
+    assert {r.finding.environment: r.explains for r in report.findings} == {"/a": (), "/b": ("a.slippery",)}
+
+
+def test_what_is_wrong_with_the_machine_explains_every_environment() -> None:
+    def slippery(weather: Weather) -> Iterator[Finding]:
+        yield Finding("slippery", environment="/b")
+
+    report = diagnose(_facts(rain=True), [_check("a.wet", _wet), _check("a.slippery", slippery, after=("a.wet",))])
+    assert [(r.check.id, r.explains) for r in report.findings] == [("a.wet", ("a.slippery",))]
+
+
+@pytest.mark.parametrize(("matters", "exit_code"), [(True, 3), (False, 0)])
+def test_one_subject_that_could_not_be_judged_hides_no_other(matters: bool, exit_code: int) -> None:
+    def some(weather: Weather) -> Iterator[Finding | Undecided]:
+        yield Undecided("/b/METADATA: damaged", matters, "/b")
+        if weather.rain:
+            yield Finding("wet", environment="/a")
+
+    (outcome,) = diagnose(_facts(rain=True), [_check("a.some", some)]).outcomes
+    assert (outcome.status, outcome.reason, outcome.matters) == (Status.FOUND, "/b/METADATA: damaged", matters)
+    report = diagnose(_facts(rain=False), [_check("a.some", some)])
+    assert report.outcomes[0].status is Status.UNKNOWN
+    assert report.exit_code == exit_code
+
+
+def test_an_unknown_is_not_explained_by_another_environment() -> None:
+    def some(weather: Weather) -> Iterator[Finding | Undecided]:
+        yield Undecided("/b is damaged", True, "/b")
+
+    checks = [_in_environments(("/a", "")), _check("a.some", some, after=("a.wet",))]
+    outcomes = {outcome.check.id: outcome for outcome in diagnose(_facts(rain=True), checks).outcomes}
+    assert outcomes["a.some"].status is Status.UNKNOWN
+    assert outcomes["a.some"].matters

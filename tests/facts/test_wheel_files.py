@@ -119,11 +119,14 @@ def test_packages_of_a_namespace_and_caches_collide_with_nobody(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_without_a_record_nothing_is_claimed(tmp_path: Path, missing: int) -> None:
+def test_without_a_record_nothing_is_claimed_but_that(tmp_path: Path, missing: int) -> None:
     """conda and distributions write none."""
     records: list[tuple[Distribution, str | None]] = [(CU12, record(OLD)), (CU13, record(NEW))]
     records[missing] = (records[missing][0], None)
-    assert wheels(tmp_path, OLD | NEW, *records) == WheelFiles((), ())
+    found = wheels(tmp_path, OLD | NEW, *records)
+    assert (found.collisions, found.incomplete) == ((), ())
+    ((_, problem),) = found.problems
+    assert "nvidia-cudnn-cu12 and nvidia-cudnn-cu13 are both in" in problem
 
 
 def test_another_site_packages_is_another_place(tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ def test_the_way_back_leads_to_the_index_that_it_came_from():
     assert step.root
 
 
+def test_the_way_back_from_a_variant_is_not_satisfied_by_it():
+    where = environment(distribution("torch", "2.14.1"), distribution("torchvision", "0.29.1"))
+    wanted = ["torch==2.14.1+cu126", "torchvision==0.29.1+cu126"]
+    (step,) = reinstalled(where, install=wanted, index_url="https://download.pytorch.org/whl/cu126", why="It is so.")
+    assert step.undo == Run((*PIP, "install", "torch===2.14.1", "torchvision===0.29.1"))
+
+
 def test_two_indexes_take_a_person():
     where = environment(distribution("torch", "2.13.0+cpu"), distribution("triton", "3.7.1"))
     (step,) = reinstalled(where, install=["torch==2.13.0", "triton==3.7.1"], why="It is so.")
