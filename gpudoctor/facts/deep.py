@@ -49,7 +49,8 @@ class FrameworkTrial(NamedTuple):
         who = f"{self.framework} {self.version}".strip() + f" in {self.prefix}"
         if self.unavailable:
             return f"{who}: {self.unavailable}"
-        return f"{who}, as user {self.user}, {'failed' if self.failure else 'computed right on the GPU'}"
+        outcome = f"failed: {self.failure[:200]}" if self.failure else "computed right on the GPU"
+        return f"{who}, as user {self.user}, {outcome}"
 
 
 class DeepTrials(NamedTuple):
