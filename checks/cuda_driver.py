@@ -97,6 +97,7 @@ def _with_bridge(bridge: Libcuda) -> str:
     "cuda.ptx-newer-than-driver",
     after=["cuda.driver-too-old"],
     symptoms=[
+        r"ptx\w* .*Unsupported \.version",
         r"the provided PTX was compiled with an unsupported toolchain",
         r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion",
     ],

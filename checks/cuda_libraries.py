@@ -183,6 +183,7 @@ def _answer(cuda: Cuda | Unavailable) -> tuple[Evidence, ...]:
     "cuda.library-missing",
     after=["cuda.driver-too-old", "python.nvidia-wheels-collide", "python.cuda-major-mismatch"],
     symptoms=[
+        r"Library lib(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse)\S* is not found or cannot be loaded",
         r"lib(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|cusparseLt|nvrtc|nvJitLink|cupti|nvshmem\w*)\.so"
         r"[.0-9]*: cannot open shared object file",
     ],

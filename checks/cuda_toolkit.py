@@ -20,6 +20,7 @@ from ._toolkits import compiles_when_used, get_toolkit, toolkit_for
     severity=Severity.WARNING,
     after=["cuda.home-invalid", "cuda.symlink-broken"],
     symptoms=[
+        r"CUDA_HOME is not set",
         r"CUDA_HOME environment variable is not set",
         r"CUDA_HOME does not exist, unable to compile CUDA op",
         r"nvcc: (command )?not found",

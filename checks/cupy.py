@@ -146,6 +146,7 @@ def _unfound(build: FrameworkBuild, parts: CudaParts) -> list[str]:
 @check(
     "numba.nvvm-missing",
     symptoms=[
+        r"libnvvm\.so: cannot open shared object file",
         r"libNVVM cannot be found",
         r"NvvmSupportError",
         r"Missing libdevice file",

@@ -23,6 +23,7 @@ _ORDER = "CUDA_DEVICE_ORDER"
 @check(
     "env.library-path-shadows",
     symptoms=[
+        r"site-packages/nvidia/\S+: undefined symbol",
         r"undefined symbol: __nvJitLink\w+, version libnvJitLink\.so",
         r"undefined symbol: (cublas|cusparse|cusolver|cufft|cuda|nvrtc)\w+",
         r"version `?libcu\w+\.so\.\d+'? not found",

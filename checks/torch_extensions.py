@@ -91,7 +91,7 @@ def _anew(build: FrameworkBuild, extension: Extension) -> str:
     symptoms=[
         r"CUDA Setup failed despite GPU being available",
         r"CUDA SETUP: Required library version not found: libbitsandbytes_cuda\d+\.so",
-        r"libbitsandbytes_cuda\d+\.so: cannot open shared object file",
+        r"libbitsandbytes_cuda\d+\w*\.so: cannot open shared object file",
         r"Configured CUDA binary not found at",
         r"The installed version of bitsandbytes was compiled without GPU support",
     ],

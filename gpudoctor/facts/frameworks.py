@@ -64,26 +64,28 @@ def _builds(host: Host, environment: PythonEnvironment) -> Iterator[FrameworkBui
         for name in names:
             for found in environment.distributions:
                 if found.name == name or (name.endswith("*") and found.name.startswith(name[:-1])):
-                    yield read(host, environment, framework, found)
+                    value = f"{found.name} {found.version}"
+                    nothing_known = FrameworkBuild(
+                        environment, framework, found, found.version, None, True, "", (), "", found.folder, value
+                    )
+                    yield read(host, nothing_known)
 
 
-def _torch(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
-    path = f"{found.location}/torch/version.py"
+def _torch(host: Host, build: FrameworkBuild) -> FrameworkBuild:
+    path = f"{build.distribution.location}/torch/version.py"
     text, problem = _read(host, path)
-    version = _string(text, "__version__") or found.version
-    cuda_text = _string(text, "cuda")
-    cuda = _pair(cuda_text)
-    if text and not cuda and not re.search(r"^cuda\b", text, re.MULTILINE):
-        problem = f"{path} does not tell the CUDA version"
-    value = f"__version__ = '{version}', cuda = {cuda_text or None!r}" if text else found.version
-    build = FrameworkBuild(
-        environment, framework, found, version, cuda, True, "", (), "", path if text else found.folder, value, problem
-    )
     if not text:
         # Nothing but the version's local part is left to tell it.
-        local = version.partition("+")[2]
+        local = build.version.partition("+")[2]
         digits = local[2:] if local.startswith("cu") and local[2:].isdecimal() else ""
-        return build._replace(cuda=(int(digits[:-1]), int(digits[-1])) if len(digits) > 2 else None)
+        cuda = (int(digits[:-1]), int(digits[-1])) if len(digits) > 2 else None
+        return build._replace(cuda=cuda, problem=problem)
+    version, cuda_text = _string(text, "__version__") or build.version, _string(text, "cuda")
+    cuda = _pair(cuda_text)
+    if not cuda and not re.search(r"^cuda\b", text, re.MULTILINE):
+        problem = f"{path} does not tell the CUDA version"
+    value = f"__version__ = '{version}', cuda = {cuda_text or None!r}"
+    build = build._replace(version=version, cuda=cuda, source=path, value=value, problem=problem)
     return _with_torch_architectures(host, build) if cuda else build
 
 
@@ -122,9 +124,11 @@ def _with_own_architectures(host: Host, build: FrameworkBuild, path: str) -> Fra
     return build._replace(architectures=found.with_share(0.1), architectures_source=path)
 
 
-def _tensorflow(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
-    path = f"{found.location}/tensorflow/python/platform/build_info.py"
+def _tensorflow(host: Host, build: FrameworkBuild) -> FrameworkBuild:
+    path = f"{build.distribution.location}/tensorflow/python/platform/build_info.py"
     text, problem = _read(host, path)
+    if not text:
+        return build._replace(problem=problem)
     cuda_text = _string(text, "cuda_version")
     capabilities = re.search(r"""['"]?cuda_compute_capabilities['"]?\s*[:=,]\s*\[([^\]]*)\]""", text)
     words = tuple(re.findall(r"(?:sm|compute)_[0-9]+[a-z]?", capabilities[1])) if capabilities else ()
@@ -133,65 +137,41 @@ def _tensorflow(host: Host, environment: PythonEnvironment, framework: str, foun
 
         words = with_native_code(words)
     is_cuda = bool(re.search(r"""['"]?is_cuda_build['"]?\s*[:=,]\s*True""", text))
-    if text and is_cuda and not _pair(cuda_text):
-        problem = f"{path} does not tell the CUDA version"
-    return FrameworkBuild(
-        environment,
-        framework,
-        found,
-        found.version,
-        _pair(cuda_text) if is_cuda else None,
-        True,
-        _string(text, "cudnn_version"),
-        words,
-        path if words else "",
-        path if text else found.folder,
-        f"is_cuda_build = {is_cuda}, cuda_version = '{cuda_text}'" if text else found.version,
-        problem,
+    return build._replace(
+        cuda=_pair(cuda_text) if is_cuda else None,
+        cudnn=_string(text, "cudnn_version"),
+        architectures=words,
+        architectures_source=path if words else "",
+        source=path,
+        value=f"is_cuda_build = {is_cuda}, cuda_version = '{cuda_text}'",
+        problem=f"{path} does not tell the CUDA version" if is_cuda and not _pair(cuda_text) else "",
     )
 
 
-def _jax(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
+def _jax(host: Host, build: FrameworkBuild) -> FrameworkBuild:
     """A CUDA plugin's name tells its CUDA; before there were plugins the local part of jaxlib's version did."""
-    digits = found.name.removeprefix("jax-cuda").removesuffix("-plugin")
+    digits = build.distribution.name.removeprefix("jax-cuda").removesuffix("-plugin")
     if not digits.isdecimal():
-        local = found.version.partition("+cuda")[2]
-        digits = local.partition(".")[0]
-    cuda = (int(digits), 0) if digits.isdecimal() else None
-    value = f"{found.name} {found.version}"
-    return FrameworkBuild(environment, framework, found, found.version, cuda, False, "", (), "", found.folder, value)
+        digits = build.version.partition("+cuda")[2].partition(".")[0]
+    return build._replace(cuda=(int(digits), 0) if digits.isdecimal() else None, cuda_minor_known=False)
 
 
-def _onnxruntime(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
-    path = f"{found.location}/onnxruntime/capi/build_and_package_info.py"
-    text, problem = _read(host, path)
+def _onnxruntime(host: Host, build: FrameworkBuild) -> FrameworkBuild:
+    folder = f"{build.distribution.location}/onnxruntime/capi"
+    text, problem = _read(host, f"{folder}/build_and_package_info.py")
     cuda_text = _string(text, "cuda_version")
     cuda = _pair(cuda_text)
-    provider = f"{found.location}/onnxruntime/capi/libonnxruntime_providers_cuda.so"
-    known = True
-    if cuda is None:
-        cuda, known = _cuda_of_onnxruntime(found), False
-    name = _string(text, "package_name")
-    value = f"package_name = '{name}', cuda_version = '{cuda_text}'" if text else found.version
-    try:
-        if host.status(provider) is None:
-            cuda = None  # the files of the CPU package lie there
-    except Unavailable as reason:
-        problem = problem or str(reason)
-    return FrameworkBuild(
-        environment,
-        framework,
-        found,
-        found.version,
-        cuda,
-        known,
-        "",
-        (),
-        "",
-        path if text else found.folder,
-        value,
-        problem,
+    build = build._replace(
+        cuda=cuda or _cuda_of_onnxruntime(build.distribution), cuda_minor_known=cuda is not None, problem=problem
     )
+    if text:
+        value = f"package_name = '{_string(text, 'package_name')}', cuda_version = '{cuda_text}'"
+        build = build._replace(source=f"{folder}/build_and_package_info.py", value=value)
+    try:
+        provider = host.status(f"{folder}/libonnxruntime_providers_cuda.so")
+    except Unavailable as reason:
+        return build._replace(problem=problem or str(reason))
+    return build if provider else build._replace(cuda=None)  # the files of the CPU package lie there
 
 
 def _cuda_of_onnxruntime(found: Distribution) -> tuple[int, int] | None:
@@ -203,39 +183,25 @@ def _cuda_of_onnxruntime(found: Distribution) -> tuple[int, int] | None:
     return (build.cuda or (build.cuda_major, 0)) if build else None
 
 
-def _cupy(host: Host, environment: PythonEnvironment, framework: str, found: Distribution) -> FrameworkBuild:
-    path = f"{found.location}/cupy/.data/_wheel.json"
+def _cupy(host: Host, build: FrameworkBuild) -> FrameworkBuild:
+    """The package's name tells its CUDA. One without is compiled here, or conda's: it takes what CUDA is installed."""
+    path = f"{build.distribution.location}/cupy/.data/_wheel.json"
     text, problem = _read(host, path)
     match = re.search(r'"cuda"\s*:\s*"([0-9]+)\.([0-9]+|x)"', text)
-    digits = found.name.removeprefix("cupy-cuda")
-    if digits != found.name and digits.endswith("x") and digits[:-1].isdecimal():
+    digits = build.distribution.name.removeprefix("cupy").removeprefix("-cuda")
+    if digits.endswith("x") and digits[:-1].isdecimal():
         cuda, known = (int(digits[:-1]), 0), False
-    elif digits != found.name and digits.isdecimal() and len(digits) > 2:
+    elif digits.isdecimal() and len(digits) > 2:
         cuda, known = (int(digits[:-1]), int(digits[-1])), True
     elif match:
         cuda, known = (int(match[1]), int(match[2]) if match[2].isdecimal() else 0), match[2].isdecimal()
     else:
-        cuda, known = None, False
-    if found.name == "cupy" and not text:
-        problem = ""  # compiled here, or conda's: it runs on whatever CUDA is installed
-    value = match[0] if match else f"{found.name} {found.version}"
-    return FrameworkBuild(
-        environment,
-        framework,
-        found,
-        found.version,
-        cuda,
-        known,
-        "",
-        (),
-        "",
-        path if text else found.folder,
-        value,
-        problem,
-    )
+        return build._replace(cuda_minor_known=False, problem=problem if digits or text else "")
+    build = build._replace(cuda=cuda, cuda_minor_known=known, problem=problem)
+    return build._replace(source=path, value=match[0]) if match else build
 
 
-Reader = Callable[[Host, PythonEnvironment, str, Distribution], FrameworkBuild]
+Reader = Callable[[Host, FrameworkBuild], FrameworkBuild]
 
 # By framework: its distributions (a name that ends in "*" stands for all that begin so), and who reads it.
 _READERS: dict[str, tuple[tuple[str, ...], Reader]] = {

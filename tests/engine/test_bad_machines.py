@@ -1,10 +1,10 @@
 """Every file that is read, damaged in every way: the outcome may be unknown, never a crash; plans can be made."""
 
-import random
 import shutil
 from pathlib import Path
 
 import pytest
+from damage import KINDS, damaged
 from live_machines import NEW, OLD, debian
 
 from gpudoctor.diagnose import Report, Status, diagnose
@@ -15,8 +15,6 @@ from gpudoctor.reports.json_report import as_json
 from gpudoctor.reports.text import as_text
 
 load_plugins(fixes=True)
-
-JUNK = random.Random(7).randbytes(4096)
 
 
 def _crashes(host: Host) -> list[str]:
@@ -36,34 +34,15 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-@pytest.mark.parametrize("damage", ["junk", "empty", "cut", "folder", "gone", "not-utf-8", "a-loop"])
+@pytest.mark.parametrize("damage", KINDS)
 def test_every_file_damaged(tmp_path: Path, damage: str) -> None:
     machine = tmp_path / "machine"
     # A machine in trouble: more checks have something to say, and fixes something to plan.
     host = debian(machine, loaded=OLD, on_disk=OLD, packaged=NEW, upgraded=True, kernel_log="NVRM: Xid 79\n")
     assert _crashes(host) == []
     for path in _files(machine):
-        original = path.read_bytes()
-        path.unlink()
-        match damage:
-            case "junk":
-                path.write_bytes(JUNK)
-            case "empty":
-                path.write_bytes(b"")
-            case "cut":
-                path.write_bytes(original[: len(original) * 2 // 3])
-            case "folder":
-                path.mkdir()
-            case "not-utf-8":
-                path.write_bytes(original.replace(b"a", b"\xff").replace(b"5", b"\xfe"))
-            case "a-loop":
-                path.symlink_to(path.name)
-        assert _crashes(host) == [], path.relative_to(machine)
-        if path.is_dir() and not path.is_symlink():
-            path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
-        path.write_bytes(original)
+        with damaged(path, damage):
+            assert _crashes(host) == [], path.relative_to(machine)
 
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
