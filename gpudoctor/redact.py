@@ -12,7 +12,7 @@ _PATTERNS = (
     ("UUID=00000000-0000-0000-0000-{:012d}", re.compile(r"UUID=[0-9a-fA-F-]{8,36}")),
     ("02:00:00:00:00:{:02x}", re.compile(r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){5}\b")),
     ("user{}@redacted.invalid", re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")),
-    ("/home/user{}", re.compile(r"/home/[^/\s\"':]+")),
+    ("/home/user{}", re.compile(r"/home/[^/\s\"':\0]+")),
     ("Requested-By: user{}", re.compile(r"Requested-By: .*")),
     (
         "<{tag}>redacted-{}</{tag}>",

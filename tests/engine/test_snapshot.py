@@ -170,3 +170,42 @@ def test_of_the_package_database_only_what_is_judged_by_is_left() -> None:
     assert "secret" not in text.lower()
     assert "Version: 535.309.01-0+deb12u1" in text
     assert "Package: anything\nStatus: install ok half-configured\n" in text
+
+
+def test_environments_lose_names_and_secrets_in_answers_and_questions() -> None:
+    site = "/home/anna/venv/lib/python3.11/site-packages"
+    answers = {
+        "read /proc/self/environ": "\0".join(
+            ("HOME=/home/anna", "PYENV_ROOT=/home/anna/.pyenv", "HF_TOKEN=SECRET1", "CUDA_HOME=/opt/c")
+        ),
+        "read /proc/self/cmdline": "/home/anna/venv/bin/python\0--password=SECRET2\0",
+        "list /home": ["anna", "bert"],
+        "read /home/anna/.bashrc": "alias x=SECRET3\nexport CUDA_HOME=/opt/c\nexport API_KEY=SECRET4\n",
+        f"read {site}/torch-2.9.1.dist-info/METADATA first 4096": "Name: torch\nVersion: 2.9.1\nAuthor: SECRET5\n\nx",
+        f"read {site}/x.dist-info/direct_url.json first 4096": '{"url": "https://me:SECRET6@host/a/x-1.0-py3-none-any.whl"}',
+        "read /home/anna/.local/share/jupyter/kernels/k/kernel.json": '{"argv": ["/home/anna/venv/bin/python"], '
+        '"env": {"TOKEN": "SECRET7"}}',
+        f"resolve {site}": site,
+    }
+    found = redacted(answers)  # type: ignore[arg-type]
+    text = json.dumps(found)
+    assert "SECRET" not in text
+    assert "anna" not in text
+    assert "bert" not in text
+    # What is replaced is replaced alike everywhere, so that a replay finds its answers.
+    assert found["read /proc/self/environ"] == "HOME=/home/user1\0PYENV_ROOT=/home/user1/.pyenv\0CUDA_HOME=/opt/c\0"
+    assert found["list /home"] == ["user1", "user2"]
+    place = site.replace("anna", "user1")
+    assert found[f"resolve {place}"] == place
+    assert found["read /home/user1/.bashrc"] == "\nexport CUDA_HOME=/opt/c\n\n"
+    assert found[f"read {place}/torch-2.9.1.dist-info/METADATA first 4096"] == "Name: torch\nVersion: 2.9.1\n\n"
+
+
+def test_a_home_elsewhere_is_redacted_too() -> None:
+    answers = {
+        "read /proc/self/environ": "HOME=/data/people/anna\0PATH=/data/people/anna/bin:/usr/bin\0",
+        "list /data/people/anna/.pyenv/versions": ["3.11.7"],
+    }
+    found = redacted(answers)  # type: ignore[arg-type]
+    assert "anna" not in json.dumps(found)
+    assert found["list /home/user1/.pyenv/versions"] == ["3.11.7"]
