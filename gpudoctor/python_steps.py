@@ -62,8 +62,16 @@ def _installation(
     names = [_name(word) for word in requirements]
     replaced = [found for name in names if name not in gone and (found := environment.get(name))]
     new = [name for name in names if not environment.get(name) or name in gone]
-    exact = next((word for word in requirements if "==" in word), "")
-    proof = Run(("test", "-e", _folder_of(environment, exact))) if exact else None
+    # What is there already proves nothing.
+    there = {one.folder for one in environment.distributions if one.name not in gone}
+    folders = [_folder_of(environment, word) for word in requirements if "==" in word]
+    proof = next((Run(("test", "-e", folder)) for folder in folders if folder not in there), None)
+    if any("[" in word for word in requirements):
+        undo = _back_with_extras(environment, requirements, gone)
+    elif replaced:
+        undo = _back_to(environment, replaced, requirements)
+    else:
+        undo = Run(uninstall(environment, new))
     return Step(
         Run(install_command(environment, requirements, index_url=index_url, no_deps=no_deps)),
         why if proof else f"{why} The exit status is the proof.",
@@ -71,12 +79,25 @@ def _installation(
         Risk.MEDIUM,
         root=environment.owner == 0,
         verify=proof,
-        undo=_back_to(environment, replaced, requirements) if replaced else Run(uninstall(environment, new)),
+        undo=undo,
     )
 
 
+def _back_with_extras(environment: PythonEnvironment, requirements: Sequence[str], gone: set[str]) -> Run | Manual:
+    """An extra changes the framework's whole family and NVIDIA's wheels; what is new with it stays, and harms nobody."""
+    family = tuple(_name(word).partition("-")[0] for word in requirements if "[" in word)
+    were = [one for one in environment.having(*family, "nvidia-", "cuda-") if one.name not in gone]
+    if were:
+        return _back_to(environment, were, requirements, no_deps=True)
+    return Run(uninstall(environment, [_name(word) for word in requirements]))
+
+
 def _back_to(
-    environment: PythonEnvironment, were: Iterable[Distribution], instead: Sequence[str] = ()
+    environment: PythonEnvironment,
+    were: Iterable[Distribution],
+    instead: Sequence[str] = (),
+    *,
+    no_deps: bool = False,
 ) -> Run | Manual:
     """The versions that were there, each from the index that it came from. `instead`: what is there by then."""
     by_index: dict[str, list[str]] = {}
@@ -85,7 +106,9 @@ def _back_to(
         if any(word.startswith(f"{pin}+") for word in instead):
             pin = f"{one.name}==={one.version}"  # installers take 2.9.1+cu126 for 2.9.1, and would leave it
         by_index.setdefault(index_of(one.version), []).append(pin)
-    commands = [install_command(environment, pins, index_url=index) for index, pins in by_index.items()]
+    commands = [
+        install_command(environment, pins, index_url=index, no_deps=no_deps) for index, pins in by_index.items()
+    ]
     return Run(commands[0]) if len(commands) == 1 else Manual(f"Run {spoken(*commands)}.")
 
 

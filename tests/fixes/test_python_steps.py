@@ -47,6 +47,23 @@ def test_the_way_back_from_a_variant_is_not_satisfied_by_it():
     assert step.undo == Run((*PIP, "install", "torch===2.14.1", "torchvision===0.29.1"))
 
 
+def test_an_extra_of_the_same_version_is_not_proven_by_what_was_there():
+    names = ("jax", "jaxlib", "jax-cuda12-plugin", "nvidia-cublas-cu12", "numpy")
+    where = environment(*(distribution(name, "0.6.2" if name == "jax" else "0.5.3") for name in names))
+    (step,) = reinstalled(where, install=["jax[cuda12]==0.6.2"], why="It is so.")
+    assert step.verify is None
+    assert "The exit status is the proof." in step.why
+    back = ("jax==0.6.2", "jaxlib==0.5.3", "jax-cuda12-plugin==0.5.3", "nvidia-cublas-cu12==0.5.3")
+    assert step.undo == Run((*PIP, "install", "--no-deps", *back))
+
+
+def test_an_extra_of_another_version_is_proven_by_its_folder():
+    where = environment(distribution("tensorflow", "2.18.0"))
+    (step,) = reinstalled(where, install=["tensorflow[and-cuda]==2.21.0"], why="It is so.")
+    assert step.verify == Run(("test", "-e", f"{SITE}/tensorflow-2.21.0.dist-info"))
+    assert step.undo == Run((*PIP, "install", "--no-deps", "tensorflow==2.18.0"))
+
+
 def test_two_indexes_take_a_person():
     where = environment(distribution("torch", "2.13.0+cpu"), distribution("triton", "3.7.1"))
     (step,) = reinstalled(where, install=["torch==2.13.0", "triton==3.7.1"], why="It is so.")
