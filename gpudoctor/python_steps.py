@@ -84,7 +84,7 @@ def _installation(
 
 
 def _back_with_extras(environment: PythonEnvironment, requirements: Sequence[str], gone: set[str]) -> Run | Manual:
-    """An extra changes the framework's whole family and NVIDIA's wheels; what is new with it stays, and harms nobody."""
+    """An extra changes the framework's whole family and NVIDIA's wheels; what is new with it stays."""
     family = tuple(_name(word).partition("-")[0] for word in requirements if "[" in word)
     were = [one for one in environment.having(*family, "nvidia-", "cuda-") if one.name not in gone]
     if were:
