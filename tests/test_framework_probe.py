@@ -1,11 +1,13 @@
 """Frameworks tried in the interpreter of their own environment: what they say, as whom they run, what cannot be run."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command_line import gpudoctor
 
 from gpudoctor.facts.deep import DeepTrials, DeepWanted, FrameworkTrial
 from gpudoctor.facts.environment import Environment
@@ -164,3 +166,25 @@ def test_on_a_disk_nothing_is_run(environment: Path) -> None:
     host.pythons = (str(environment),)
     with pytest.raises(NotRunning):
         trials_of(host)
+
+
+def test_the_command_says_whose_code_it_runs_and_what_came_of_it(environment: Path) -> None:
+    done = gpudoctor("check", "--deep", "--python", str(environment), "--expect-gpus", "0", "--format", "json")
+    assert f"gpudoctor: trying torch with {environment}/bin/python, as user {os.geteuid()}\n" in done.stderr
+    host = json.loads(done.stdout)["host"]
+    (trial,) = host["trials"]
+    assert (trial["framework"], trial["devices"], trial["failed_at"]) == ("torch", 0, "devices")
+    assert [python["prefix"] for python in host["pythons"]] == [str(environment)]
+    without = gpudoctor("check", "--python", str(environment), "--expect-gpus", "0", "--format", "json")
+    assert json.loads(without.stdout)["host"]["trials"] == []
+    assert without.stderr == ""
+
+
+@pytest.mark.parametrize("path", ["/no/such/python", "/etc", "/usr/bin/env"])
+def test_what_is_no_python_is_said_in_a_sentence(path: str) -> None:
+    done = gpudoctor("check", "--python", path)
+    assert done.returncode == 3
+    assert (
+        done.stderr
+        == f"gpudoctor: --python {path}: neither a Python interpreter nor the folder of a Python environment\n"
+    )

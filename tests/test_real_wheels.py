@@ -152,8 +152,9 @@ def test_torch_for_the_cpu(machine: Machine) -> None:
         "check", "--deep", "--python", str(machine.prefix), "--expect-gpus", "0", "--format", "json"
     )
     (tried,) = json.loads(deep.stdout)["host"]["trials"]
-    assert tried.startswith(f"torch 2.13.0+cpu in {machine.prefix}, as user ")
-    assert tried.endswith(", failed: AssertionError: Torch not compiled with CUDA enabled")
+    assert (tried["framework"], tried["version"], tried["prefix"]) == ("torch", "2.13.0+cpu", str(machine.prefix))
+    assert tried["failure"] == "AssertionError: Torch not compiled with CUDA enabled"
+    assert f"trying torch with {machine.prefix}/bin/python, as user " in deep.stderr
     check_and_mend(machine, "torch.cpu-only", [f"{PIP} install torch===2.13.0"])
 
 

@@ -1,5 +1,6 @@
 """`gpudoctor check`: diagnose, print, exit code."""
 
+import os
 import sys
 from collections.abc import Collection, Sequence
 
@@ -9,7 +10,7 @@ from gpudoctor.cli.source import open_host
 from gpudoctor.diagnose import Check, Report, diagnose
 from gpudoctor.facts.deep import DeepWanted
 from gpudoctor.facts.expected import ExpectedGpus
-from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT
+from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT, Unavailable
 from gpudoctor.registry import Facts, load_plugins, registry
 
 
@@ -23,6 +24,8 @@ def check(options: CheckOptions) -> int:
         open_host(options.root, options.kernel, options.snapshot, timeout, options.python),
         {ExpectedGpus: ExpectedGpus(options.expect_gpus), DeepWanted: DeepWanted(options.deep)},
     )
+    if options.deep:
+        _announce_trials(facts)
     report = diagnose_with(facts, options.only, options.skip)
     duration_ms = round((time.monotonic() - began) * 1000)
     if options.format == "json":
@@ -36,6 +39,21 @@ def check(options: CheckOptions) -> int:
         text = as_text(report, facts, duration_ms, colour=options.output is None and wants_colour())
     deliver(text, options.output)
     return report.exit_code
+
+
+def _announce_trials(facts: Facts) -> None:
+    """Say beforehand whose code is run, and as whom: it can take minutes, and root runs what is not root's."""
+    from gpudoctor.facts.deep import frameworks_of
+    from gpudoctor.facts.python_environments import PythonEnvironments
+
+    environments = facts.get_or_reason(PythonEnvironments)
+    if facts.host.source != "live" or isinstance(environments, Unavailable):
+        return
+    for one in environments.environments:
+        frameworks = ", ".join(frameworks_of(one))
+        if one.in_use and one.interpreter and frameworks:
+            whom = f"as user {one.owner}" if os.geteuid() == 0 else f"as user {os.geteuid()}"
+            print(f"gpudoctor: trying {frameworks} with {one.interpreter}, {whom}", file=sys.stderr)
 
 
 def diagnose_with(facts: Facts, only: Sequence[str] = (), skip: Sequence[str] = ()) -> Report:
@@ -69,8 +87,6 @@ def _unknown_id(pattern: str) -> str:
 
 
 def wants_colour() -> bool:
-    import os
-
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -82,7 +98,6 @@ def deliver(text: str, output: str | None) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         return
-    import os
     from tempfile import NamedTemporaryFile
 
     target = os.path.abspath(output)

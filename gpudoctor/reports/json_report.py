@@ -32,7 +32,7 @@ def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str
                 {**one._asdict(), "found_by": list(one.found_by), "frameworks": list(one.frameworks)}
                 for one in machine.pythons
             ],
-            "trials": list(machine.trials),
+            "trials": [{**trial._asdict(), "libraries": list(trial.libraries)} for trial in machine.trials],
         },
         "findings": [_finding(ranked) for ranked in report.findings],
         "outcomes": [_outcome(outcome) for outcome in report.outcomes],

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from gpudoctor.facts.answers import DriverAnswers, Nvml
-from gpudoctor.facts.deep import DeepTrials
+from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpus
@@ -37,7 +37,7 @@ class MachineSummary(NamedTuple):
     # Modules and nodes that were there before the driver was asked; None: not asked.
     before_asking: tuple[str, ...] | None
     pythons: tuple[PythonSummary, ...]  # the environments that are in use, or have a framework
-    trials: tuple[str, ...]  # "torch 2.9.1 in /home/ada/venv, as user 1000, computed right on the GPU"
+    trials: tuple[FrameworkTrial, ...]  # of `check --deep`
 
 
 def machine_summary(facts: Facts) -> MachineSummary:
@@ -77,9 +77,9 @@ def _pythons(facts: Facts) -> tuple[PythonSummary, ...]:
     )
 
 
-def _trials(facts: Facts) -> tuple[str, ...]:
+def _trials(facts: Facts) -> tuple[FrameworkTrial, ...]:
     trials = facts.get_or_reason(DeepTrials)
-    return () if isinstance(trials, Unavailable) else tuple(trial.words for trial in trials.trials)
+    return () if isinstance(trials, Unavailable) else trials.trials
 
 
 def _gpu_names(facts: Facts) -> tuple[str, ...]:

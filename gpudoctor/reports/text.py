@@ -52,7 +52,7 @@ def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
         more = f"{others} more Python environment{'s' if others > 1 else ''} with GPU frameworks, not in use"
         yield from _wrapped(more, "", _DIM if colour else "")
     for tried in machine.trials:
-        yield from _wrapped(f"Tried: {tried}", "", _DIM if colour else "", hanging="  ")
+        yield from _wrapped(f"Tried: {tried.words}", "", _DIM if colour else "", hanging="  ")
     if machine.before_asking is not None:
         state = ", ".join(_folded(machine.before_asking)) or "nothing loaded, no device nodes"
         yield from _wrapped(f"Before the driver was asked: {state}", "", _DIM if colour else "")
