@@ -154,6 +154,8 @@ def prefix_of(host: Host, path: str) -> str:
     path = path.rstrip("/") or "/"
     if _is_environment(host, path):
         return _plain(host, path)
+    if not path.rpartition("/")[2].startswith(("python", "pypy")):
+        return ""
     for _ in range(16):
         folder, _, _ = path.rpartition("/")
         parent = folder.rpartition("/")[0]
