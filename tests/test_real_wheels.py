@@ -94,6 +94,23 @@ def check_and_mend(machine: Machine, fault: str, commands: list[str]) -> Diagnos
 PIP = f"{VENV}/bin/python -m pip"
 
 
+def test_in_an_environment_of_uvs_uv_does_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(machine.prefix)], check=True)
+    wheels = ("cupy-cuda12x==14.2.0", "cupy-cuda13x==14.2.0")
+    done = subprocess.run(
+        ["uv", "pip", "install", "--quiet", "--python", str(machine.prefix), *wheels], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"uv cannot install {' '.join(wheels)} here: {done.stderr[-200:]}")
+    commands = [
+        f"uv pip uninstall --python {VENV} cupy-cuda12x cupy-cuda13x",
+        f"uv pip install --python {VENV} 'cupy-cuda13x[ctk]==14.2.0'",
+    ]
+    check_and_mend(machine, "cupy.multiple-packages", commands)
+
+
 def test_onnxruntime_twice(machine: Machine) -> None:
     machine.install("onnxruntime==1.32.0", "onnxruntime-gpu==1.31.1")
     seen = check_and_mend(

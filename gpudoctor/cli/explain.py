@@ -66,7 +66,7 @@ def _print_page(check: Check) -> None:
         if separator and heading in HEADINGS:
             console.print(Text(heading, style="bold"))
             body = body.lstrip()
-            paragraph = body if body.startswith("http") else body[:1].upper() + body[1:]
+            paragraph = body[:1].upper() + body[1:] if _is_plain_word(body.split(" ")[0]) else body
         console.print(Padding(Text(" ".join(paragraph.split())), (0, 0, 0, 2), expand=False))
     rows = (
         ("Severity", check.severity.name.lower()),
@@ -79,6 +79,11 @@ def _print_page(check: Check) -> None:
             console.print(Text(heading, style="bold"))
             console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
     print(text_of(console))
+
+
+def _is_plain_word(word: str) -> bool:
+    """Not the name of a library, a program or an address, which stay as they are written."""
+    return word.isalpha() and word.islower() and not word.startswith("lib")
 
 
 def _readable(pattern: str) -> str:
