@@ -6,7 +6,10 @@ from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.facts.toolkits import CudaToolkits, Toolkit
 
 # They compile their kernels when these are first used; the others only while they are installed.
-_WHEN_USED = ("deepspeed", "flashinfer-python")
+_WHEN_USED = ("deepspeed",)
+# vllm and sglang bring it along, and compile with it only where somebody chooses it.
+_WHEN_CHOSEN = "flashinfer-python"
+_READY_KERNELS = "flashinfer-jit-cache"
 
 
 def in_charge(toolkits: CudaToolkits) -> tuple[str, Toolkit | None]:
@@ -37,6 +40,11 @@ def compiled_here(environment: PythonEnvironment) -> tuple[Distribution, ...]:
 
 def compiles_when_used(environment: PythonEnvironment) -> tuple[Distribution, ...]:
     return tuple(one for one in environment.distributions if one.name in _WHEN_USED)
+
+
+def compiles_when_chosen(environment: PythonEnvironment) -> tuple[Distribution, ...]:
+    found = environment.get(_WHEN_CHOSEN)
+    return (found,) if found and environment.get(_READY_KERNELS) is None else ()
 
 
 def get_toolkit(build: FrameworkBuild, spare: Toolkit | None) -> str:

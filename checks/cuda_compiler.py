@@ -1,19 +1,20 @@
 """What nvcc can be used for: extensions of the installed torch, with the host's compiler, for the GPU that is here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
 from gpudoctor.compatibility import Coverage, coverage
 from gpudoctor.facts.compilers import NvccHostCompiler
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
+from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.system import Kernel
 from gpudoctor.facts.toolkits import CudaToolkits, Toolkit
 
 from ._environments import computed, no_variables, on_gpus, place, rivalled, severity
 from ._fitting import other_build
-from ._toolkits import compiled_here, get_toolkit, in_charge, toolkit_for
+from ._toolkits import compiled_here, compiles_when_used, get_toolkit, in_charge, toolkit_for
 
 _ONLY_FOR_BUILDS = "that counts only where extensions are built"
 
@@ -54,11 +55,13 @@ def nvcc_mismatch(
             continue
         if toolkit.release[0] == build.cuda[0]:
             continue
-        compiled = compiled_here(build.environment)
+        # What was compiled while it was installed works; what compiles when it is used does not.
+        needing = compiles_when_used(build.environment)
+        compiled = needing or compiled_here(build.environment)
         spare = toolkit_for(build, toolkits)
         yield Finding(
             f"{source} leads to nvcc {toolkit.version}, and {build.words} {place(build.environment)} is built for "
-            f"{build.cuda_words}: {f'{compiled[0].name} cannot be compiled' if compiled else _ONLY_FOR_BUILDS}.",
+            f"{build.cuda_words}: {_without(needing, compiled)}.",
             toolkit.nvcc,
             (
                 Evidence(toolkit.version_source, toolkit.version),
@@ -66,9 +69,15 @@ def nvcc_mismatch(
                 *(Evidence(one.folder, f"{one.name} {one.version}") for one in compiled[:2]),
             ),
             get_toolkit(build, spare),
-            None if compiled else Severity.INFO,
+            None if needing else Severity.INFO,
             build.environment.prefix,
         )
+
+
+def _without(needing: Sequence[Distribution], compiled: Sequence[Distribution]) -> str:
+    if needing:
+        return f"{needing[0].name} cannot compile its kernels"
+    return f"{compiled[0].name} could not be compiled anew" if compiled else _ONLY_FOR_BUILDS
 
 
 @check(
@@ -178,7 +187,8 @@ def arch_unsupported_by_nvcc(
     if known is None:
         yield Undecided(f"for which GPUs {toolkit.nvcc} {toolkit.version} builds is not known", False)
         return
-    builders = [build for build in builds.of("torch") if build.environment.in_use and compiled_here(build.environment)]
+    torches = (build.environment for build in builds.of("torch") if build.environment.in_use)
+    builders = [environment for environment in torches if compiles_when_used(environment)]
     for gpu in kinds:
         if gpu.capability is None or any(word.rstrip("af") == gpu.sm for word in known.architectures):
             continue

@@ -12,7 +12,7 @@ from gpudoctor.facts.toolkits import CudaToolkits
 
 from ._environments import no_variables, on_gpus, place
 from ._loader_words import setting_evidence
-from ._toolkits import compiles_when_used, get_toolkit, toolkit_for
+from ._toolkits import compiles_when_chosen, compiles_when_used, get_toolkit, toolkit_for
 
 
 @check(
@@ -32,7 +32,7 @@ def home_missing(builds: FrameworkBuilds, toolkits: CudaToolkits, gpus: ComputeG
 
     What: torch itself brings all that it needs. Packages such as deepspeed compile their kernels when these are first
     used, or are compiled while they are installed (flash-attn); that takes nvcc, which torch looks for in CUDA_HOME,
-    on PATH and in /usr/local/cuda.
+    on PATH and in /usr/local/cuda. flashinfer, which vllm brings along, compiles only where somebody chooses it.
 
     Proof: Such a package is installed, and none of the three leads to a toolkit.
 
@@ -48,12 +48,14 @@ def home_missing(builds: FrameworkBuilds, toolkits: CudaToolkits, gpus: ComputeG
     if toolkits.unknown:
         raise Unavailable(toolkits.unknown)
     for build in builds.of("torch"):
-        needing = compiles_when_used(build.environment)
+        always = compiles_when_used(build.environment)
+        needing = always or compiles_when_chosen(build.environment)
         if not needing or not build.environment.in_use or build.cuda is None or _has_nvcc(build.environment):
             continue
         spare = toolkit_for(build, toolkits)
         yield Finding(
-            f"{needing[0].name} {place(build.environment)} compiles CUDA code when it is used, and finds no nvcc.",
+            f"{needing[0].name} {place(build.environment)} compiles CUDA code when it is "
+            f"{'used' if always else 'chosen'}, and finds no nvcc.",
             "CUDA_HOME",
             (
                 Evidence(needing[0].folder, f"{needing[0].name} {needing[0].version}"),
@@ -61,7 +63,8 @@ def home_missing(builds: FrameworkBuilds, toolkits: CudaToolkits, gpus: ComputeG
                 Evidence(build.source, build.value),
             ),
             get_toolkit(build, spare),
-            environment=build.environment.prefix,
+            None if always else Severity.INFO,
+            build.environment.prefix,
         )
 
 

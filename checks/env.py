@@ -141,7 +141,8 @@ def cuda_visible_devices(
         ),
         f"`unset {_VISIBLE}` shows all GPUs; "
         + (f"take the line out of {where}." if where else "find out what sets it: no file that was read does."),
-        Severity.WARNING if seen.left else Severity.ERROR,
+        # Where all are left nobody misses one: a list that is longer than the machine has GPUs serves many machines.
+        Severity.ERROR if not seen.left else Severity.WARNING if seen.left < number else Severity.INFO,
     )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.distributions import Distribution, concerns_gpu
+from gpudoctor.facts.driver_version import version_key
 from gpudoctor.facts.extensions import TorchExtensions
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.package_manager import UnsafeWord
@@ -31,6 +32,7 @@ def pin_broken(
 
     What: Packages name the versions of others that they work with; vllm, for one, is compiled against exactly one
     torch. `pip install -U torch` looks at torch alone, installs what is newest, says so in one line, and breaks them.
+    A library of NVIDIA's that is newer than asked for, of the same major, keeps its interface: that is only told.
 
     Proof: The Requires-Dist lines in METADATA of all packages that concern the GPU or ask for one that does, against
     the versions that are installed. Lines that do not count for this Python and machine are left out, and extras that
@@ -67,9 +69,22 @@ def pin_broken(
                     Evidence(pin.target.folder, f"Version: {pin.target.version}"),
                 ),
                 _kept_again(one, told),
-                severity(one, Severity.ERROR if compiled else Severity.WARNING),
+                severity(one, Severity.ERROR if compiled else Severity.INFO if _serves(told) else Severity.WARNING),
                 one.prefix,
             )
+
+
+def _serves(pin: BrokenPin) -> bool:
+    """Is it one of NVIDIA's libraries, newer than what is asked for, and of the same major? It keeps its promises.
+
+    The makers of frameworks themselves advise that now and then, as those of torch 2.9 do for cuDNN.
+    """
+    if not pin.target.name.startswith("nvidia-"):
+        return False
+    from gpudoctor.library_wheels import brings_library  # here for start-up: only broken pins of NVIDIA's wheels
+
+    there, asked = version_key(pin.target.version), [version_key(demand.exact) for demand in pin.broken]
+    return brings_library(pin.target.name) and all(one[:1] == there[:1] and one < there for one in asked)
 
 
 def _torn(build: FrameworkBuild | None, extensions: TorchExtensions | Unavailable) -> tuple[str, ...]:

@@ -84,8 +84,11 @@ def cuda_libraries_missing(
 
 
 def _cpu_build(build: FrameworkBuild, cure: str) -> Finding:
-    """Many install it on purpose, so that it is never an error."""
+    """Many install it on purpose, so that it is never an error; tensorflow-cpu nobody installs by mistake: whoever
+    computes with JAX or torch reads data with it.
+    """
     where = build.environment
+    own = Severity.INFO if build.distribution.name in ("tensorflow-cpu", "tf-nightly-cpu") else Severity.WARNING
     if where.machine == "aarch64":
         cure = "PyPI has no TensorFlow with CUDA for aarch64: use NVIDIA's container, or build it."
     return Finding(
@@ -93,7 +96,7 @@ def _cpu_build(build: FrameworkBuild, cure: str) -> Finding:
         build.words,
         (Evidence(build.source, build.value),),
         cure or "Keep one TensorFlow, the one with CUDA.",
-        severity(where, Severity.WARNING, Severity.INFO),
+        severity(where, own, Severity.INFO),
         where.prefix,
         "tensorflow",
     )

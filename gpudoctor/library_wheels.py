@@ -42,6 +42,13 @@ def wheel_piece(soname: str) -> str:
     return _PIECES.get(stem) or ("cudnn" if stem.startswith("libcudnn") else "")
 
 
+def brings_library(name: str) -> bool:
+    """Is this one of NVIDIA's wheels with a library that keeps its interface through a major version?"""
+    piece = re.sub(r"-cu\d+$", "", name.removeprefix("nvidia-"))
+    kept = {*_PIECES.values(), "cudnn"} - {"cusparselt"}  # still at 0: every release may change it
+    return name.startswith("nvidia-") and piece in kept
+
+
 def _wheel_major(name: str, piece: str) -> int | None:
     """The CUDA major of a wheel: 12 of "nvidia-cublas-cu12"; names without a number came with 13."""
     if name == f"nvidia-{piece}":
@@ -145,6 +152,7 @@ class Shadow(NamedTuple):
     version: str  # of the file that is taken
     displaced: Found
     displaced_version: str
+    enough: str = ""  # the least version that the framework asks for, where it takes more than one: "9.3.0.75"
 
     @property
     def folder(self) -> str:
@@ -158,12 +166,17 @@ class Shadow(NamedTuple):
     @property
     def compatible(self) -> bool:
         """Known to be of the same or a newer minor release: that serves what was built for older ones of its major."""
-        return self._minors is not None and self._minors[0] >= self._minors[1]
+        return self._minors is not None and not self.older
 
     @property
     def older(self) -> bool:
-        """Known to be of an older minor release."""
-        return self._minors is not None and self._minors[0] < self._minors[1]
+        """Known to be of an older minor release, and not enough for what takes it."""
+        if self._minors is None or self._minors[0] >= self._minors[1]:
+            return False
+        if self.use.soname.startswith("libnvJitLink"):  # enough for those of its own release, which lie beside it
+            return self.use.wanted_by.rpartition("/")[0] != self.folder
+        enough = version_key(self.enough)[:2]
+        return not enough or enough[:1] != self._minors[0][:1] or self._minors[0] < enough
 
     @property
     def _minors(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
@@ -183,12 +196,20 @@ def shadows(builds: FrameworkBuilds, libraries: FrameworkLibraries) -> Iterator[
             version = version_of_file(build.environment, use.soname, use.found)
             if use.shadowed and use.undisturbed:
                 own = version_of_file(build.environment, use.soname, use.undisturbed)
-                yield Shadow(build, use, version, use.undisturbed, own)
+                yield Shadow(build, use, version, use.undisturbed, own, _least(build, use.soname))
             elif use.found.by == "ld.so.cache":
                 wheel = _wheel_beside(build, use)
                 found = Shadow(build, use, version, *wheel) if wheel else None
                 if found and found.older:
                     yield found
+
+
+def _least(build: FrameworkBuild, soname: str) -> str:
+    from gpudoctor.wheel_pins import pin_of  # here for start-up: only where LD_LIBRARY_PATH shadows something
+
+    piece = wheel_piece(soname)
+    pin = pin_of(build, f"nvidia-{piece}") if piece else None
+    return pin.least if pin and not pin.exact else ""
 
 
 def _wheel_beside(build: FrameworkBuild, use: LibraryUse) -> tuple[Found, str] | None:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.extensions import Companion, Extension, TorchExtensions
 from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.pep440 import parse_version
@@ -43,12 +44,21 @@ def _other_torch(companion: Companion, build: FrameworkBuild) -> Fault | None:
         return Fault(
             f"asks for torch{requirement.specifiers}", f"{one.folder}/METADATA", value, minor_of(exact) != release
         )
+    if _of_one_distribution(one, build.distribution):
+        return None  # compiled by its packagers for the torch beside it, of which the table does not speak
     from gpudoctor.knowledge.companions import torch_of  # here for start-up: only those that do not tell themselves
 
     known = torch_of(one.name, one.release)
     if known is None or release is None or minor_of(known) == release:
         return None
     return Fault(f"is made for torch {known}", f"table of {one.name} {one.release}", f"torch=={known}")
+
+
+def _of_one_distribution(one: Distribution, torch: Distribution) -> bool:
+    """Were both brought by conda, or by the system's package manager?"""
+    if one.location != torch.location:
+        return False
+    return one.installer == torch.installer == "conda" or one.location.startswith("/usr/lib/")
 
 
 def _other_cuda(companion: Companion, build: FrameworkBuild) -> Fault | None:

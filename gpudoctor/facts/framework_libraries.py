@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from os.path import normpath
 from typing import NamedTuple
 
 from gpudoctor.facts.elf import Elf, read_elf
@@ -71,12 +72,13 @@ def framework_libraries(
 ) -> FrameworkLibraries:
     """From DT_NEEDED, RPATH and RUNPATH of each file on the way. Builds without CUDA need nothing."""
     library_path = environment.folders("LD_LIBRARY_PATH")
+    named = next(filter(None, (environment.variables.get(name) for name in ("CUDA_PATH", "CUDA_HOME"))), "")
     uses: list[LibraryUse] = []
     problems: list[tuple[str, str]] = []
     for build in builds.builds:
         if build.cuda is None or (build.framework == "jax" and build.distribution.name == "jaxlib"):
             continue
-        walk = _Walk(host, build, library_path, cache)
+        walk = _Walk(host, build, library_path, cache, named)
         uses += walk.follow()
         problems += [(build.environment.prefix, problem) for problem in walk.problems]
     return FrameworkLibraries(tuple(uses), tuple(problems))
@@ -85,8 +87,11 @@ def framework_libraries(
 class _Walk:
     """The way through one framework's libraries."""
 
-    def __init__(self, host: Host, build: FrameworkBuild, library_path: Sequence[str], cache: LoaderCache) -> None:
+    def __init__(
+        self, host: Host, build: FrameworkBuild, library_path: Sequence[str], cache: LoaderCache, toolkit: str
+    ) -> None:
         self._host, self._build, self._library_path, self._cache = host, build, library_path, cache
+        self._toolkit = toolkit  # what CUDA_PATH or CUDA_HOME names
         self._wheels: list[str] | None = None
         self.problems: list[str] = []
 
@@ -112,14 +117,16 @@ class _Walk:
                 if found and further:
                     # A DT_RPATH serves also what the library loads in turn, unless that has a RUNPATH of its own.
                     inherited = () if further.runpath or elf.runpath else _from(elf.rpath, path)
-                    pending.append((found.real_path, further._replace(rpath=(*further.rpath, *inherited))))
+                    # $ORIGIN is the folder that the loader found it in, links not followed: uv can lay out an
+                    # environment as links to its cache.
+                    pending.append((normpath(found.path), further._replace(rpath=(*further.rpath, *inherited))))
 
     def _roots(self) -> Iterator[str]:
         for root in _ROOTS[self._build.framework]:
             major = self._build.cuda[0] if self._build.cuda else 0
             path = f"{self._build.distribution.location}/{root.format(major=major)}"
             if not path.endswith("/"):
-                yield path
+                yield self._behind(path)
                 continue
             try:
                 names = self._host.list(path) or ()
@@ -127,6 +134,16 @@ class _Walk:
                 self.problems.append(str(reason))
                 continue
             yield from (path + name for name in names if name.endswith(".so"))
+
+    def _behind(self, path: str) -> str:
+        """conda keeps torch's libraries in lib of its prefix, where torch._C finds them, and links to them here."""
+        if self._build.environment.kind != "conda":
+            return path
+        try:
+            return self._host.resolve(path) or path
+        except Unavailable as reason:
+            self.problems.append(str(reason))
+            return path
 
     def _opened_by_name(self) -> tuple[str, ...]:
         from gpudoctor.knowledge.cuda import library_sonames  # here for start-up: TensorFlow and JAX only
@@ -156,7 +173,7 @@ class _Walk:
         try:
             found = find_library(self._host, soname, path, elf, library_path, self._cache)
             if found is None and self._build.framework in _LOOK_INTO_WHEELS:
-                found = self._in_wheels(soname)
+                found = self._in_wheels(soname) or self._by_pathfinder(soname)
         except Unavailable as reason:
             self.problems.append(str(reason))
             return None
@@ -170,6 +187,20 @@ class _Walk:
             real = self._host.resolve(f"{folder}/{soname}")
             if real:
                 return Found(f"{folder}/{soname}", real, BY_WHEELS)
+        return None
+
+    def _by_pathfinder(self, soname: str) -> Found | None:
+        """CuPy from 14 on asks cuda-pathfinder, which also looks into conda's prefix and CUDA_PATH, else CUDA_HOME."""
+        environment = self._build.environment
+        if self._build.framework != "cupy" or environment.get("cuda-pathfinder") is None:
+            return None
+        folders = [f"{environment.prefix}/lib"] * (environment.kind == "conda")
+        if self._toolkit.startswith("/"):
+            folders += [f"{self._toolkit.rstrip('/')}/{name}" for name in ("lib64", "lib")]
+        for folder in folders:
+            real = self._host.resolve(f"{folder}/{soname}")
+            if real:
+                return Found(f"{folder}/{soname}", real, "cuda-pathfinder")
         return None
 
 

@@ -93,8 +93,15 @@ def _with_torch_architectures(host: Host, build: FrameworkBuild) -> FrameworkBui
     """From the table of published wheels; a build that is none of them is asked for its own code."""
     from gpudoctor.knowledge.torch import default_build, variants  # here for start-up: only where torch is installed
 
+    path = f"{build.distribution.location}/torch/lib/libtorch_cuda.so"
     release, machine = build.version.partition("+")[0], build.environment.machine or "x86_64"
-    published = build.version.partition("+")[2] in ("", _tag(build.cuda)) and build.distribution.installer != "conda"
+    local = build.version.partition("+")[2]
+    if not local:
+        # Published wheels name their variant: this one was compiled elsewhere (Spack, EasyBuild, Arch), for other GPUs.
+        compiled = _with_own_architectures(host, build, path)
+        if compiled.architectures:
+            return compiled
+    published = local in ("", _tag(build.cuda)) and build.distribution.installer != "conda"
     own = build.environment.conda_package("pytorch", "libtorch", "pytorch-gpu") is not None
     if published and not own:
         default = default_build(release, machine)
@@ -107,7 +114,6 @@ def _with_torch_architectures(host: Host, build: FrameworkBuild) -> FrameworkBui
             if machine == "x86_64" and variant.cuda == build.cuda and variant.architectures:
                 source = f"table of torch {release}, variant {_tag(variant.cuda)}"
                 return build._replace(architectures=variant.architectures, architectures_source=source)
-    path = f"{build.distribution.location}/torch/lib/libtorch_cuda.so"
     return _with_own_architectures(host, build, path)
 
 

@@ -64,9 +64,10 @@ def interpreters(host: Host, environment: Environment | Unavailable, pythons: Py
         path = one.interpreter or f"{one.prefix}/bin/python"
         link, real = _end_of_links(host, path), _quiet(host.resolve, path)
         name = real.rpartition("/")[2]
-        version = name.removeprefix("python") if name.startswith("python3.") else ""
+        told = name.removeprefix("python") if name.startswith("python3.") else ""
+        version = told.rstrip("td")  # "3.14t" is 3.14 without the lock, "3.11d" one for debugging
         base = real.rpartition("/bin/")[0]
-        minor = version or one.version
+        minor = told or one.version
         folder = f"{base}/include/python{minor}" if base else ""
         header = f"{folder}/Python.h" if folder and _quiet(host.resolve, f"{folder}/Python.h") else ""
         found.append(Interpreter(one.prefix, path, link, real, version, header, folder))

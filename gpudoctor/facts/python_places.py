@@ -26,6 +26,7 @@ _TOOL_FOLDERS = (
     ".cache/pypoetry/virtualenvs",
 )
 _OWN_FOLDERS = (".venv", "venv", "env", ".env")
+_ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
 
 
 def candidates(host: Host, environment: Environment, running: Mapping[str, int]) -> Iterator[Candidate]:
@@ -47,20 +48,23 @@ def candidates(host: Host, environment: Environment, running: Mapping[str, int])
 
 
 def _places(host: Host, environment: Environment, running: Mapping[str, int]) -> Iterator[tuple[str, str, bool]]:
-    for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
-        prefix = environment.variables.get(variable)
-        if prefix:
-            yield prefix, variable, True
+    on_path = first_on_path(host, environment)
+    named = [(name, prefix) for name in _ACTIVE if (prefix := environment.variables.get(name))]
+    # Of a venv and conda's base, which many shells activate, the one that was activated last is meant.
+    chosen = [prefix for _, prefix in named if _plain(host, prefix) == on_path]
+    for name, prefix in named:
+        yield prefix, name, not chosen or prefix in chosen
     for prefix, process_id in running.items():
         yield prefix, f"process {process_id}", True
     own = (_quiet_read(host, "/proc/self/cmdline") or "").partition("\0")[0]
     if own.startswith("/"):
-        yield prefix_of(host, own), "gpudoctor's own", True  # where it is installed beside the frameworks
+        prefix = prefix_of(host, own)
+        # Where it is installed beside the frameworks. A distribution's package lies in /usr, and says nothing of them.
+        yield prefix, "gpudoctor's own", prefix != "/usr"
     here = _quiet_link(host, "/proc/self/cwd")
     if here:
         for name in _OWN_FOLDERS:
             yield f"{here.rstrip('/')}/{name}", "this folder", True
-    on_path = first_on_path(host, environment)
     if on_path:
         yield on_path, "PATH", True
     yield "/usr", "the system's own", False
@@ -182,12 +186,18 @@ def _is_environment(host: Host, prefix: str) -> bool:
     )
 
 
+# From 3.13 on there is a build without the lock beside the usual one, with a folder of its own name.
+_WITH_LOCK_ALONE = ("", "6", "7", "8", "9", "10", "11", "12")
+
+
 def search_path(
     host: Host, environment: Environment, prefix: str, version: str, kind: str, system_too: bool
 ) -> tuple[str, ...]:
     """The folders with distributions that this environment imports from, in its order; some may not be there."""
     python = f"python{version}" if version else "python3"
     own = [f"{prefix}/lib/{python}/site-packages"]
+    if version.partition(".")[2] not in _WITH_LOCK_ALONE:
+        own.append(f"{prefix}/lib/{python}t/site-packages")
     lib64 = f"{prefix}/lib64/{python}/site-packages"
     if _quiet_resolve(host, lib64) not in (None, _quiet_resolve(host, own[0])):
         own.append(lib64)

@@ -135,6 +135,14 @@ def test_deepspeed_without_nvcc() -> None:
     assert found.environment == PREFIX
 
 
+def test_what_compiles_only_where_somebody_chooses_it() -> None:
+    found = only(HOME_MISSING, toolkits(), torch_with("flashinfer-python"), gpus(H200))
+    assert severity_of(HOME_MISSING, found) is Severity.INFO
+    assert "compiles CUDA code when it is chosen, and finds no nvcc" in found.summary
+    ready = torch_with("flashinfer-python", "flashinfer-jit-cache")
+    assert status(HOME_MISSING, toolkits(), ready, gpus(H200)) is Status.OK
+
+
 def test_a_toolkit_lies_there_and_nothing_names_it() -> None:
     found = only(HOME_MISSING, toolkits(CUDA_13, CUDA_12_8), torch_with("deepspeed"), gpus(H200))
     assert "`export CUDA_HOME=/usr/local/cuda-12.8`" in found.remedy
@@ -187,9 +195,12 @@ def test_another_major_matters_to_builds_alone() -> None:
     assert found.severity is Severity.INFO
     assert "that counts only where extensions are built" in found.summary
     built = only(NVCC, toolkits(CUDA_11_8, path=CUDA_11_8), torch_with("flash-attn"))
-    assert severity_of(NVCC, built) is Severity.WARNING
-    assert "flash-attn cannot be compiled" in built.summary
-    assert "CUDA_HOME=/usr/local/cuda-12.8" in built.remedy
+    assert severity_of(NVCC, built) is Severity.INFO  # it is there, and works
+    assert "flash-attn could not be compiled anew" in built.summary
+    needed = only(NVCC, toolkits(CUDA_11_8, path=CUDA_11_8), torch_with("flash-attn", "deepspeed"))
+    assert severity_of(NVCC, needed) is Severity.WARNING
+    assert "deepspeed cannot compile its kernels" in needed.summary
+    assert "CUDA_HOME=/usr/local/cuda-12.8" in needed.remedy
 
 
 def test_cuda_home_decides_over_path() -> None:
@@ -256,7 +267,7 @@ def test_what_would_build() -> None:
     there = toolkits(CUDA_13, CUDA_12_8, path=CUDA_13)
     assert "`export CUDA_HOME=/usr/local/cuda-12.8`" in only(ARCH, there, gpus(V100), FrameworkBuilds(())).remedy
     assert "CUDA 12.9" in only(ARCH, toolkits(CUDA_13, path=CUDA_13), gpus(V100), FrameworkBuilds(())).remedy
-    old = only(ARCH, toolkits(CUDA_11_8, path=CUDA_11_8), gpus(RTX_5090), torch_with("flash-attn"))
+    old = only(ARCH, toolkits(CUDA_11_8, path=CUDA_11_8), gpus(RTX_5090), torch_with("deepspeed"))
     assert severity_of(ARCH, old) is Severity.WARNING
     assert "CUDA 12.8 or newer" in old.remedy
 

@@ -206,6 +206,13 @@ def test_values_that_hide(value: str, left: str, words: str) -> None:
     assert found.severity is (Severity.ERROR if left == "none" else Severity.WARNING)
 
 
+@pytest.mark.parametrize("value", ["0,1,2,3", "0,1,"])
+def test_a_list_that_is_longer_than_the_machine_has_gpus_hides_none(value: str) -> None:
+    found = only(VISIBLE, variables(CUDA_VISIBLE_DEVICES=value), TWO, NVML)
+    assert found.severity is Severity.INFO
+    assert found.summary.endswith("of 2 GPUs programs see 2.")
+
+
 @pytest.mark.parametrize(
     "value",
     ["0", "1", "0,1", "1,0", "0, 1", "+1", UUIDS[0], "GPU-3f1a0d52", ",".join(UUIDS), "MIG-8b5d3f00-1-0"],

@@ -78,9 +78,29 @@ def test_two_who_contradict_each_other() -> None:
 
 def test_library_that_torch_pins() -> None:
     torch = distribution("torch", "2.9.1", 'nvidia-cudnn-cu12==9.10.2.21; platform_system == "Linux"')
-    (found,) = pins(torch, distribution("nvidia-cudnn-cu12", "9.20.0.48")).findings
+    (found,) = pins(torch, distribution("nvidia-cudnn-cu12", "9.8.0.87")).findings
     assert found.severity is Severity.WARNING
     assert "pip install nvidia-cudnn-cu12==9.10.2.21`" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "there", "severity"),
+    [
+        # torch 2.9's own notes advise this against slow 3D convolutions.
+        ("nvidia-cudnn-cu12", "9.10.2.21", "9.20.0.48", Severity.INFO),
+        ("nvidia-nccl-cu12", "2.27.5", "2.28.9", Severity.INFO),
+        ("nvidia-cublas", "13.1.0.3", "13.2.0.9", Severity.INFO),
+        ("nvidia-cudnn-cu12", "8.9.2.26", "9.10.2.21", Severity.WARNING),
+        ("nvidia-cusparselt-cu12", "0.7.1", "0.8.1", Severity.WARNING),
+        ("nvidia-cutlass-dsl", "4.2.1", "4.3.0", Severity.WARNING),
+        ("triton", "3.5.1", "3.6.0", Severity.WARNING),
+    ],
+)
+def test_a_newer_library_of_the_same_major_keeps_its_promises(
+    name: str, asked: str, there: str, severity: Severity
+) -> None:
+    (found,) = pins(distribution("torch", "2.9.1", f"{name}=={asked}"), distribution(name, there)).findings
+    assert found.severity is severity
 
 
 def test_ranges_of_all_who_ask_are_put_together() -> None:

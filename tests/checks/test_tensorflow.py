@@ -82,12 +82,20 @@ def test_before_there_was_the_extra_one_upgrades():
     assert finding.remedy.startswith("Upgrade: from 2.14 on `pip install 'tensorflow[and-cuda]'`")
 
 
-@pytest.mark.parametrize(("in_use", "severity"), [(True, Severity.WARNING), (False, Severity.INFO)])
-def test_a_build_for_the_cpu_is_told_and_replaced(in_use, severity):
-    (finding,) = libraries(tensorflow(cuda=None, name="tensorflow-cpu", in_use=in_use), ()).findings
+@pytest.mark.parametrize(
+    ("name", "in_use", "severity"),
+    [
+        ("tensorflow", True, Severity.WARNING),
+        ("tensorflow", False, Severity.INFO),
+        ("tensorflow-cpu", True, Severity.INFO),  # nobody installs it by mistake
+        ("tensorflow-cpu", False, Severity.INFO),
+    ],
+)
+def test_a_build_for_the_cpu_is_told_and_replaced(name, in_use, severity):
+    (finding,) = libraries(tensorflow(cuda=None, name=name, in_use=in_use), ()).findings
     assert finding.severity is severity
     assert "is built without CUDA" in finding.summary
-    assert "pip uninstall -y tensorflow-cpu`, then" in finding.remedy
+    assert name == "tensorflow" or "pip uninstall -y tensorflow-cpu`, then" in finding.remedy
     assert "'tensorflow[and-cuda]==2.21.0'" in finding.remedy
 
 

@@ -7,6 +7,7 @@ from framework_environments import (
     PREFIX,
     RTX_4090,
     RTX_5090,
+    SITE,
     V100,
     build,
     distribution,
@@ -227,6 +228,17 @@ def test_companion_of_another_torch() -> None:
 def test_companion_that_tells_no_torch_is_looked_up() -> None:
     (found,) = with_companion("2.9.1", (12, 8), "0.23.0", "0.23.0", "torch", kind="conda").findings
     assert found.evidence[0] == ("table of torchvision 0.23.0", "torch==2.8.0")
+
+
+@pytest.mark.parametrize(("installer", "site"), [("conda", SITE), ("", "/usr/lib/python3/dist-packages")])
+def test_companion_that_a_distribution_compiled_for_its_own_torch(installer: str, site: str) -> None:
+    own, other = (
+        distribution(name, version, "torch", installer=installer, site=site)
+        for name, version in (("torch", "2.9.1"), ("torchvision", "0.23.0"))
+    )
+    built = build("torch", own, (12, 8), where=environment(own, other, kind="conda"), version="2.9.1")
+    known = Companion(PREFIX, other, "0.23.0", f"{site}/torchvision/version.py", "__version__ = '0.23.0'")
+    assert outcome_of(COMPANION, FrameworkBuilds((built,)), TorchExtensions((), (), (known,), ())).status is Status.OK
 
 
 def test_companion_of_a_sibling_release_is_a_warning() -> None:
