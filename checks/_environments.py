@@ -1,7 +1,7 @@
 """What all checks of Python environments share: how bad it is where, how a place is named, what nobody could judge."""
 
 from gpudoctor import NotApplicable, NotRunning, Severity, Unavailable, Undecided
-from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
+from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus
 from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironment
@@ -28,13 +28,6 @@ def on_gpus(gpus: ComputeGpus) -> tuple[ComputeGpu, ...]:
     if not gpus.gpus:
         raise NotApplicable("no NVIDIA GPU here")
     return gpus.distinct
-
-
-def known_driver(driver: DriverCuda | Unavailable) -> DriverCuda:
-    """Asked for only when something depends on it. Raises the reason where there is none."""
-    if isinstance(driver, Unavailable):
-        raise driver
-    return driver
 
 
 def no_variables(reason: str, kernel: Kernel | Unavailable) -> Unavailable:

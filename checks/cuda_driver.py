@@ -11,8 +11,9 @@ from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 
 from ._causes import WHY_NVML_FAILS
-from ._environments import computed, known_driver, on_gpus, place, rivalled, severity, undecided
+from ._environments import computed, on_gpus, place, rivalled, severity, undecided
 from ._fitting import other_build
+from ._known import known
 
 CudaRelease = tuple[int, int]
 
@@ -50,26 +51,26 @@ def driver_too_old(
     for build in builds.builds:
         if build.cuda is None or computed(trials, build) or rivalled(build, builds):
             continue
-        known = known_driver(driver)
-        fit = driver_runs(known.driver, build.cuda)
+        serving = known(driver)
+        fit = driver_runs(serving.driver, build.cuda)
         if fit is Fit.UNKNOWN:
-            yield undecided(build.environment, f"whether {known.words} runs {build.cuda_words} is not known")
+            yield undecided(build.environment, f"whether {serving.words} runs {build.cuda_words} is not known")
         if fit is not Fit.TOO_OLD:
             continue
-        bridge = _bridge(build.cuda, known, kinds, search)
+        bridge = _bridge(build.cuda, serving, kinds, search)
         bridged = f"; {bridge.path} makes up for that" if bridge and bridge.by else ""
         if bridge and not bridge.by:
             bridged = f"; {bridge.path} would make up for that, and programs do not find it"
         yield Finding(
             f"{build.words} {place(build.environment)} is built for {build.cuda_words}, "
-            f"and {known.words} is too old for it{bridged}.",
+            f"and {serving.words} is too old for it{bridged}.",
             build.words,
             (
                 Evidence(build.source, build.value),
-                Evidence(known.source, known.driver),
+                Evidence(serving.source, serving.driver),
                 *([Evidence(bridge.path, bridge.version)] if bridge else []),
             ),
-            _with_bridge(bridge) if bridge else other_build(build, known, gpus),
+            _with_bridge(bridge) if bridge else other_build(build, serving, gpus),
             Severity.INFO if bridge and bridge.by else severity(build.environment, Severity.ERROR),
             build.environment.prefix,
             build.framework,
@@ -131,19 +132,19 @@ def ptx_newer_than_driver(
         if isinstance(bad, Undecided):
             yield bad
         elif bad or told:
-            known = known_driver(driver)
+            serving = known(driver)
             gpu = bad or kinds[0]
             yield Finding(
                 f"{build.words} {place(build.environment)} has for {gpu.words} only PTX of {build.cuda_words}, which "
-                f"{known.words} cannot compile.",
+                f"{serving.words} cannot compile.",
                 build.words,
                 (
                     Evidence(build.architectures_source or build.source, " ".join(build.architectures) or build.value),
-                    Evidence(known.source, known.driver),
+                    Evidence(serving.source, serving.driver),
                     Evidence(gpu.source, gpu.words),
                     *told,
                 ),
-                other_build(build, known, gpus),
+                other_build(build, serving, gpus),
                 severity(build.environment, Severity.ERROR),
                 build.environment.prefix,
                 build.framework,
@@ -161,15 +162,15 @@ def _ptx_too_new(
             continue
         if coverage(build.architectures, gpu.capability, ptx_told=build.ptx_told) is not Coverage.PTX:
             continue
-        known = known_driver(driver)
+        serving = known(driver)
         # What NVML says the driver serves is truer than the table of branches.
-        if known.cuda and known.cuda >= build.cuda:
+        if serving.cuda and serving.cuda >= build.cuda:
             continue
-        verdict = judge(build.cuda, build.architectures, known.driver, gpu.capability, ptx_told=build.ptx_told)
+        verdict = judge(build.cuda, build.architectures, serving.driver, gpu.capability, ptx_told=build.ptx_told)
         if verdict is Verdict.PTX_TOO_NEW:
             return gpu
         if verdict is Verdict.UNKNOWN:
-            reason = f"whether {known.words} compiles PTX of {build.cuda_words} is not known"
+            reason = f"whether {serving.words} compiles PTX of {build.cuda_words} is not known"
             return undecided(build.environment, reason)
     return None
 
@@ -212,11 +213,11 @@ def call_needs_newer_driver(
         words = ("CALL_REQUIRES_NEWER_DRIVER", "CallRequiresNewerDriver", "not supported in the installed CUDA driver")
         told = _message(trials, build, *words)
         if told:
-            known = known_driver(driver)
+            serving = known(driver)
             yield Finding(
-                f"{build.words} {place(build.environment)} calls what {known.words} does not have.",
+                f"{build.words} {place(build.environment)} calls what {serving.words} does not have.",
                 build.words,
-                (*told, Evidence(known.source, known.driver), Evidence(build.source, build.value)),
+                (*told, Evidence(serving.source, serving.driver), Evidence(build.source, build.value)),
                 _newer_driver(build),
                 environment=build.environment.prefix,
                 framework=build.framework,
@@ -264,22 +265,22 @@ def conda_toolkit_too_new(
         if cuda is None:
             yield undecided(environment, f"{pinned.name} {pinned.version!r} names no CUDA release")
             continue
-        known = known_driver(driver)
-        if driver_runs(known.driver, cuda) is not Fit.TOO_OLD:
+        serving = known(driver)
+        if driver_runs(serving.driver, cuda) is not Fit.TOO_OLD:
             continue
-        bridge = _bridge(cuda, known, kinds, search)
+        bridge = _bridge(cuda, serving, kinds, search)
         yield Finding(
-            f"The conda environment {environment.prefix} holds CUDA {cuda[0]}.{cuda[1]}, and {known.words} is too old "
-            f"for it{f'; {bridge.path} makes up for that' if bridge else ''}.",
+            f"The conda environment {environment.prefix} holds CUDA {cuda[0]}.{cuda[1]}, and {serving.words} is too "
+            f"old for it{f'; {bridge.path} makes up for that' if bridge else ''}.",
             f"{pinned.name} {pinned.version}",
             (
                 Evidence(
                     f"{environment.prefix}/conda-meta/{pinned.name}-{pinned.version}-{pinned.build}.json",
                     f"{pinned.name} {pinned.version}",
                 ),
-                Evidence(known.source, known.driver),
+                Evidence(serving.source, serving.driver),
             ),
-            _with_bridge(bridge) if bridge else _pin(environment, known),
+            _with_bridge(bridge) if bridge else _pin(environment, serving),
             Severity.INFO if bridge else severity(environment, Severity.ERROR),
             environment.prefix,
         )

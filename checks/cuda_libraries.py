@@ -15,7 +15,8 @@ from gpudoctor.facts.loader import LoaderCache, LoaderConfig
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.library_wheels import missing_libraries, order_for, others_present
 
-from ._environments import computed, known_driver, on_gpus, place, rivalled, severity, undecided
+from ._environments import computed, on_gpus, place, rivalled, severity, undecided
+from ._known import known
 from ._loader_words import leads_to, take_out
 
 
@@ -89,16 +90,16 @@ def forward_compat_mismatch(
     if one is None or _starts(cuda):
         return
     answered = isinstance(cuda, Cuda) and cuda.return_code == 803
-    known = known_driver(driver)
-    if not answered and not (one.version and version_key(one.version) < version_key(known.driver)):
+    serving = known(driver)
+    if not answered and not (one.version and version_key(one.version) < version_key(serving.driver)):
         return
     yield Finding(
         f"{one.path}, of driver {one.version or 'of unknown version'}, stands in for the library of driver "
-        f"{known.driver}, and does not go with it.",
+        f"{serving.driver}, and does not go with it.",
         one.path,
         (
             *_found(one),
-            Evidence(known.source, known.driver),
+            Evidence(serving.source, serving.driver),
             *leads_to(one.by, (one.folder,), environment, config),
             *_answer(cuda),
         ),
@@ -139,8 +140,8 @@ def forward_compat_unsupported(
     one = search.compat_in_use
     if one is None or _starts(cuda):
         return
-    known = known_driver(driver)
-    if one.version == known.driver:
+    serving = known(driver)
+    if one.version == serving.driver:
         return
     answered = isinstance(cuda, Cuda) and cuda.return_code == 804
     refused = [gpu for gpu in kinds if gpu.data_centre is False]
@@ -150,12 +151,12 @@ def forward_compat_unsupported(
         return
     gpu = (refused or kinds)[0]
     yield Finding(
-        f"{one.path} stands in for the library of driver {known.driver}, and {gpu.name or 'this GPU'} does not allow "
+        f"{one.path} stands in for the library of driver {serving.driver}, and {gpu.name or 'this GPU'} does not allow "
         "forward compatibility.",
         one.path,
         (
             *_found(one),
-            Evidence(known.source, known.driver),
+            Evidence(serving.source, serving.driver),
             Evidence(gpu.source, gpu.words),
             *leads_to(one.by, (one.folder,), environment, config),
             *_answer(cuda),

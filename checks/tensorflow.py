@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
-from gpudoctor.compatibility import Coverage
+from gpudoctor.compatibility import Coverage, coverage
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.facts.wheel_files import WheelFiles
-from gpudoctor.reinstallations import family, needs_of, tensorflow, tensorflow_coverage
+from gpudoctor.reinstallations import family, needs_of, tensorflow
 
 from ._environments import computed, on_gpus, place, severity, undecided
 from ._reinstall import remedy
@@ -150,7 +150,7 @@ def no_kernels_for_gpu(
                 )
                 yield undecided(build.environment, f"{nothing} is not known")
                 continue
-            covered = tensorflow_coverage(build, gpu.capability)
+            covered = coverage(build.architectures, gpu.capability)
             if covered is Coverage.PTX:
                 yield _compiled_at_start(build, gpu)
             elif covered is Coverage.NONE:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gpudoctor import Effort, Findings, Manual, Phase, Step, Unavailable, fix
-from gpudoctor.compatibility import Coverage
+from gpudoctor.compatibility import Coverage, coverage
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
@@ -21,7 +21,6 @@ from gpudoctor.reinstallations import (
     numba,
     onnxruntime,
     tensorflow,
-    tensorflow_coverage,
 )
 
 from ._scope import by_hand_if_unsafe
@@ -89,7 +88,7 @@ def install_tensorflow_for_gpu(
 
 
 def _coverages(build: FrameworkBuild, gpus: ComputeGpus) -> list[Coverage]:
-    return [tensorflow_coverage(build, gpu.capability) for gpu in gpus.distinct if gpu.capability]
+    return [coverage(build.architectures, gpu.capability) for gpu in gpus.distinct if gpu.capability]
 
 
 @fix(

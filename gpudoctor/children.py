@@ -47,6 +47,7 @@ class Account(NamedTuple):
     user: int
     group: int
     groups: tuple[int, ...]
+    home: str
 
 
 def start(
@@ -99,7 +100,7 @@ def start_framework(interpreter: str, framework: str) -> Child:
         # A framework that starts CUDA as root would load the driver's module: a diagnosis must not.
         return start(argv, first=leave_driver_unloaded)
     kept = {name: value for name, value in os.environ.items() if is_of_interest(name, value)}
-    return start(argv, {**kept, "HOME": _home(account.user), "PATH": os.environ.get("PATH", os.defpath)}, account)
+    return start(argv, {**kept, "HOME": account.home, "PATH": os.environ.get("PATH", os.defpath)}, account)
 
 
 def _owner(interpreter: str) -> Account | None:
@@ -126,18 +127,12 @@ def _owner(interpreter: str) -> Account | None:
         raise Unavailable(
             f"{interpreter} belongs to user {user}, who has no account here: root does not run it"
         ) from None
-    return Account(user, known.pw_gid, tuple(os.getgrouplist(known.pw_name, known.pw_gid)))
+    return Account(user, known.pw_gid, tuple(os.getgrouplist(known.pw_name, known.pw_gid)), known.pw_dir)
 
 
 def _others_can_write(place: str) -> bool:
     found = os.lstat(place)
     return not stat.S_ISLNK(found.st_mode) and bool(found.st_mode & (stat.S_IWOTH | stat.S_IWGRP))
-
-
-def _home(user: int) -> str:
-    import pwd
-
-    return pwd.getpwuid(user).pw_dir
 
 
 def collect(children: Sequence[Child], deadline: float) -> list[Ended]:

@@ -5,8 +5,10 @@ and no check passes on it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 READ_LIMIT = 32 * 1024 * 1024
 DIGEST_LIMIT = 64 * 1024 * 1024  # bytes; hashing them takes about 0.05 s
@@ -55,6 +57,17 @@ class ProbeAnswer(NamedTuple):
 
     answer: Mapping[str, object] | None
     failure: str  # "" with an answer; else "no answer in 10 s", "ended by signal SIGSEGV"...
+
+
+def quietly(ask: Callable[[str], T | None], path: str) -> T | None:
+    """The answer of a host's question; None also where it cannot tell.
+
+    For looking around in places that nobody asked for. Never for judging: ignorance looks like absence then.
+    """
+    try:
+        return ask(path)
+    except Unavailable:
+        return None
 
 
 class Host(ABC):

@@ -133,6 +133,12 @@ def satisfies(version: str, specifiers: str) -> bool:
     )
 
 
+def exact_version(specifiers: str) -> str:
+    """ "2.8.0" of "==2.8.0"; "" if more than one version would do, or text is compared ("===")."""
+    version = specifiers.removeprefix("==").strip()
+    return version if specifiers == f"=={version}" and not set(version) & set("*,=") else ""
+
+
 def check_specifiers(specifiers: str) -> None:
     """Raises ValueError if this is no list of version specifiers."""
     _clauses(specifiers)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.pep440 import parse_version, satisfies
+from gpudoctor.pep440 import exact_version, parse_version, satisfies
 from gpudoctor.pep508 import applies, normalised, parse_requirement
 
 TORCH_FAMILY = ("torchvision", "torchaudio")
@@ -22,8 +22,7 @@ class Demand(NamedTuple):
     @property
     def exact(self) -> str:
         """ "2.8.0" of "==2.8.0", "" if more than one version would do."""
-        version = self.specifiers.removeprefix("==").strip()
-        return version if self.specifiers == f"=={version}" and not set(version) & set("*,=") else ""
+        return exact_version(self.specifiers)
 
 
 class BrokenPin(NamedTuple):

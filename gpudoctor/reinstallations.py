@@ -7,11 +7,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gpudoctor.compatibility import Coverage, Fit, coverage, driver_runs
+from gpudoctor.compatibility import Fit, driver_runs
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
-from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.host import Unavailable
 from gpudoctor.jax_versions import accepted_by_jax, is_known_plugin, jax_plugins, newest_plugin, plugin_major
@@ -85,12 +84,6 @@ def requirers(environment: PythonEnvironment, name: str) -> tuple[str, ...]:
         if any(requirement and normalised(requirement.name) == name for requirement in asked):
             found.append(one.name)
     return tuple(found)
-
-
-def tensorflow_coverage(build: FrameworkBuild, capability: tuple[int, int]) -> Coverage:
-    """Has a TensorFlow code for a GPU? Its "compute_90" means native code and PTX, unlike nvcc's: both are there."""
-    native = (word.replace("compute_", "sm_") for word in build.architectures if word.startswith("compute_"))
-    return coverage((*build.architectures, *native), capability)
 
 
 def tensorflow(environment: PythonEnvironment, needs: Needs) -> Reinstallation | None:

@@ -7,6 +7,7 @@ from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.facts.wheel_files import Collision, Incomplete, WheelFiles
+from gpudoctor.pep440 import exact_version, satisfies
 from gpudoctor.pep508 import applies, normalised, parse_requirement
 
 
@@ -20,8 +21,7 @@ class Pin(NamedTuple):
     @property
     def exact(self) -> str:
         """ "9.24.0.43" of "==9.24.0.43"; "" if other versions would do."""
-        version = self.specifiers.removeprefix("==").strip()
-        return version if self.specifiers == f"=={version}" and "*" not in version and "," not in version else ""
+        return exact_version(self.specifiers)
 
     @property
     def least(self) -> str:
@@ -135,8 +135,6 @@ def _order(group: Sequence[Collision]) -> Order:
 
 def _installed_or_asked(member: Distribution, asked: Iterable[Pin]) -> str:
     """The version that is there, where all who ask for it take it."""
-    from gpudoctor.pep440 import satisfies  # here for start-up: only collisions need it
-
     pins = [pin for pin in asked if pin.wheel == member.name]
     try:
         if all(satisfies(member.version, pin.specifiers) for pin in pins):
@@ -161,7 +159,6 @@ def _unasked(group: Sequence[Collision], members: dict[str, Distribution]) -> tu
 def served_cudnn(build: FrameworkBuild, capability: tuple[int, int]) -> str:
     """The newest cuDNN wheel for a GPU that the framework accepts too: "nvidia-cudnn-cu12==9.10.2.21", "" none."""
     from gpudoctor.knowledge.cudnn import newest_cudnn_wheel  # here for start-up: only findings need it
-    from gpudoctor.pep440 import satisfies
 
     version = newest_cudnn_wheel(build.cuda[0], capability) if build.cuda else None
     pin = pin_of(build, "nvidia-cudnn")

@@ -1,12 +1,12 @@
 """The interpreters behind Python environments and Jupyter kernels, and what compiling with them needs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gpudoctor.facts.environment import Environment, programs
 from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.facts.python_places import prefix_of
-from gpudoctor.host import Host, Unavailable
+from gpudoctor.host import Host, Unavailable, quietly
 from gpudoctor.registry import fact
 
 
@@ -62,19 +62,19 @@ def interpreters(host: Host, environment: Environment | Unavailable, pythons: Py
         if not one.distributions and not one.in_use:
             continue
         path = one.interpreter or f"{one.prefix}/bin/python"
-        link, real = _end_of_links(host, path), _quiet(host.resolve, path)
+        link, real = _end_of_links(host, path), quietly(host.resolve, path) or ""
         name = real.rpartition("/")[2]
         told = name.removeprefix("python") if name.startswith("python3.") else ""
         version = told.rstrip("td")  # "3.14t" is 3.14 without the lock, "3.11d" one for debugging
         base = real.rpartition("/bin/")[0]
         minor = told or one.version
         folder = f"{base}/include/python{minor}" if base else ""
-        header = f"{folder}/Python.h" if folder and _quiet(host.resolve, f"{folder}/Python.h") else ""
+        header = f"{folder}/Python.h" if folder and quietly(host.resolve, f"{folder}/Python.h") else ""
         found.append(Interpreter(one.prefix, path, link, real, version, header, folder))
     compilers = [*programs(host, environment, "gcc"), *programs(host, environment, "clang")]
     variables = environment.variables if isinstance(environment, Environment) else {}
     named = ((name, variables.get(name, "")) for name in ("TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH"))
-    gone = tuple((name, path) for name, path in named if path.startswith("/") and not _quiet(host.resolve, path))
+    gone = tuple((name, path) for name, path in named if path.startswith("/") and not quietly(host.resolve, path))
     return Interpreters(tuple(found), compilers[0] if compilers else "", gone)
 
 
@@ -141,15 +141,8 @@ def _end_of_links(host: Host, path: str) -> str:
     """ "/usr/bin/python3.9" for bin/python, a link to python3 beside it, a link to that; "" if it is no link."""
     last = ""
     for _ in range(16):
-        target = _quiet(host.link, path)
+        target = quietly(host.link, path)
         if not target:
             break
         path = last = target if target.startswith("/") else f"{path.rpartition('/')[0]}/{target}"
     return last
-
-
-def _quiet(ask: Callable[[str], str | None], path: str) -> str:
-    try:
-        return ask(path) or ""
-    except Unavailable:
-        return ""

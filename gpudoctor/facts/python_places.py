@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gpudoctor.facts.environment import Environment
-from gpudoctor.host import Host, Unavailable
+from gpudoctor.host import Host, quietly
 
 MOST = 200  # environments; a place with more is a farm, and the rest of it is named as left out
 
@@ -56,12 +56,12 @@ def _places(host: Host, environment: Environment, running: Mapping[str, int]) ->
         yield prefix, name, not chosen or prefix in chosen
     for prefix, process_id in running.items():
         yield prefix, f"process {process_id}", True
-    own = (_quiet_read(host, "/proc/self/cmdline") or "").partition("\0")[0]
+    own = (_head(host, "/proc/self/cmdline") or "").partition("\0")[0]
     if own.startswith("/"):
         prefix = prefix_of(host, own)
         # Where it is installed beside the frameworks. A distribution's package lies in /usr, and says nothing of them.
         yield prefix, "gpudoctor's own", prefix != "/usr"
-    here = _quiet_link(host, "/proc/self/cwd")
+    here = quietly(host.link, "/proc/self/cwd")
     if here:
         for name in _OWN_FOLDERS:
             yield f"{here.rstrip('/')}/{name}", "this folder", True
@@ -75,20 +75,20 @@ def _places(host: Host, environment: Environment, running: Mapping[str, int]) ->
 def _from_tools(host: Host, environment: Environment) -> Iterator[str]:
     homes = _homes(host, environment)
     for home in homes:
-        for line in (_quiet_read(host, f"{home}/.conda/environments.txt") or "").splitlines():
+        for line in (_head(host, f"{home}/.conda/environments.txt") or "").splitlines():
             if line.strip().startswith("/"):
                 yield line.strip()
     bases = [f"{folder}/{name}" for folder in (*homes, "/opt") for name in _CONDA_FOLDERS]
     for base in dict.fromkeys(bases):
-        if _quiet_list(host, f"{base}/conda-meta"):
+        if _names(host, f"{base}/conda-meta"):
             yield base
-        for name in _quiet_list(host, f"{base}/envs"):
+        for name in _names(host, f"{base}/envs"):
             yield f"{base}/envs/{name}"
     pyenv = environment.variables.get("PYENV_ROOT")
     for root in dict.fromkeys([*([pyenv] if pyenv else []), *(f"{home}/.pyenv" for home in homes)]):
-        for name in _quiet_list(host, f"{root}/versions"):
+        for name in _names(host, f"{root}/versions"):
             yield f"{root}/versions/{name}"
-            for inner in _quiet_list(host, f"{root}/versions/{name}/envs"):
+            for inner in _names(host, f"{root}/versions/{name}/envs"):
                 yield f"{root}/versions/{name}/envs/{inner}"
     for home in homes:
         for place in (
@@ -97,7 +97,7 @@ def _from_tools(host: Host, environment: Environment) -> Iterator[str]:
             ".local/share/virtualenvs",
             ".cache/pypoetry/virtualenvs",
         ):
-            for name in _quiet_list(host, f"{home}/{place}"):
+            for name in _names(host, f"{home}/{place}"):
                 yield f"{home}/{place}/{name}"
 
 
@@ -108,7 +108,7 @@ def _homes(host: Host, environment: Environment) -> tuple[str, ...]:
         return (home.rstrip("/") or "/",)
     if host.source == "live":
         return ()
-    return ("/root", *(f"/home/{name}" for name in _quiet_list(host, "/home")))
+    return ("/root", *(f"/home/{name}" for name in _names(host, "/home")))
 
 
 def first_on_path(host: Host, environment: Environment) -> str:
@@ -116,7 +116,7 @@ def first_on_path(host: Host, environment: Environment) -> str:
     for folder in (environment.variables.get("PATH") or "").split(":"):
         for name in ("python3", "python"):
             path = f"{folder.rstrip('/')}/{name}"
-            if not folder.startswith("/") or not _quiet_resolve(host, path):
+            if not folder.startswith("/") or not quietly(host.resolve, path):
                 continue
             prefix = _behind_shim(host, environment, path) if folder.rstrip("/").endswith("/shims") else ""
             prefix = prefix or prefix_of(host, path)
@@ -128,16 +128,14 @@ def first_on_path(host: Host, environment: Environment) -> str:
 def _behind_shim(host: Host, environment: Environment, path: str) -> str:
     """pyenv puts scripts before the interpreters, which choose a version when they are run."""
     root = environment.variables.get("PYENV_ROOT") or path.rpartition("/shims/")[0]
-    here = _quiet_link(host, "/proc/self/cwd") or "/"
+    here = quietly(host.link, "/proc/self/cwd") or "/"
     folders = [here[: len(here) - len(rest)] for rest in _tails(here)]
     files = [*(f"{folder.rstrip('/')}/.python-version" for folder in folders), f"{root}/version"]
-    told = environment.variables.get("PYENV_VERSION") or next(
-        filter(None, (_quiet_read(host, file) for file in files)), ""
-    )
+    told = environment.variables.get("PYENV_VERSION") or next(filter(None, (_head(host, file) for file in files)), "")
     version = (told.split() or [""])[0].partition(":")[0]
     if version in ("", "system") or "/" in version:
         return ""
-    known = _quiet_list(host, f"{root}/versions")
+    known = _names(host, f"{root}/versions")
     # "3.11" means the newest 3.11.x.
     fitting = [name for name in known if name == version or name.startswith(f"{version}.")]
     return f"{root}/versions/{fitting[-1]}" if fitting else ""
@@ -163,13 +161,13 @@ def prefix_of(host: Host, path: str) -> str:
     for _ in range(16):
         folder, _, _ = path.rpartition("/")
         parent = folder.rpartition("/")[0]
-        if _quiet_read(host, f"{parent}/pyvenv.cfg") is not None:
+        if _head(host, f"{parent}/pyvenv.cfg") is not None:
             return _plain(host, parent)
-        target = _quiet_link(host, path)
+        target = quietly(host.link, path)
         if not target:
             break
         path = target if target.startswith("/") else f"{folder}/{target}"
-    real = _quiet_resolve(host, path)
+    real = quietly(host.resolve, path)
     if not real or not real.rpartition("/")[0].endswith(("/bin", "/MacOS")):
         return ""
     prefix = real.rpartition("/bin/")[0]
@@ -179,10 +177,10 @@ def prefix_of(host: Host, path: str) -> str:
 def _is_environment(host: Host, prefix: str) -> bool:
     if not prefix:
         return False
-    if _quiet_read(host, f"{prefix}/pyvenv.cfg") is not None or _quiet_list(host, f"{prefix}/conda-meta"):
+    if _head(host, f"{prefix}/pyvenv.cfg") is not None or _names(host, f"{prefix}/conda-meta"):
         return True
-    return any(name.startswith("python3") for name in _quiet_list(host, f"{prefix}/lib")) and any(
-        name.startswith("python") for name in _quiet_list(host, f"{prefix}/bin")
+    return any(name.startswith("python3") for name in _names(host, f"{prefix}/lib")) and any(
+        name.startswith("python") for name in _names(host, f"{prefix}/bin")
     )
 
 
@@ -199,7 +197,7 @@ def search_path(
     if version.partition(".")[2] not in _WITH_LOCK_ALONE:
         own.append(f"{prefix}/lib/{python}t/site-packages")
     lib64 = f"{prefix}/lib64/{python}/site-packages"
-    if _quiet_resolve(host, lib64) not in (None, _quiet_resolve(host, own[0])):
+    if quietly(host.resolve, lib64) not in (None, quietly(host.resolve, own[0])):
         own.append(lib64)
     if prefix in ("/usr", "/usr/local"):
         # Debian's names, and what pip installs beside the distribution's own packages.
@@ -215,33 +213,12 @@ def search_path(
 
 def _plain(host: Host, prefix: str) -> str:
     """One name for one folder, so that it is not looked at twice. The last part may be a link on purpose."""
-    return _quiet_resolve(host, prefix) or prefix
+    return quietly(host.resolve, prefix) or prefix
 
 
-def _quiet_read(host: Host, path: str) -> str | None:
-    """Looking around: a place that cannot be looked into is passed over; what lies in it was asked for by nobody."""
-    try:
-        return host.read(path, first=4096)
-    except Unavailable:
-        return None
+def _head(host: Host, path: str) -> str | None:
+    return quietly(lambda place: host.read(place, first=4096), path)
 
 
-def _quiet_list(host: Host, path: str) -> tuple[str, ...]:
-    try:
-        return host.list(path) or ()
-    except Unavailable:
-        return ()
-
-
-def _quiet_link(host: Host, path: str) -> str | None:
-    try:
-        return host.link(path)
-    except Unavailable:
-        return None
-
-
-def _quiet_resolve(host: Host, path: str) -> str | None:
-    try:
-        return host.resolve(path)
-    except Unavailable:
-        return None
+def _names(host: Host, path: str) -> tuple[str, ...]:
+    return quietly(host.list, path) or ()

@@ -26,7 +26,7 @@ from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.wheel_files import Collision, WheelFiles
 from gpudoctor.testing import outcome_of
 
-ARCHITECTURES = ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90")
+ARCHITECTURES = ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90", "sm_90")  # as the facts give them
 FOUND = tuple(
     use("tensorflow", soname, f"{SITE}/nvidia/x/lib/{soname}") for soname in ("libcudart.so.12", "libcublas.so.12")
 )

@@ -27,7 +27,7 @@ TENSORFLOW, ORT, ORT_GPU = (
     distribution(name, version)
     for name, version in (("tensorflow", "2.21.0"), ("onnxruntime", "1.32.0"), ("onnxruntime-gpu", "1.31.1"))
 )
-ARCHITECTURES = ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90")
+ARCHITECTURES = ("sm_60", "sm_70", "sm_80", "sm_89", "compute_90", "sm_90")  # as the facts give them
 LIBRARIES = FrameworkLibraries(
     (use("tensorflow", "libcublas.so.12"), use("onnxruntime", "libcublas.so.13"), use("cupy", "libcublas.so.12"))
 )
