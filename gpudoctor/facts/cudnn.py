@@ -12,6 +12,7 @@ from gpudoctor.facts.shared_libraries import (
     include_folders,
     libraries_in,
     loaded,
+    look_into,
     system_folders,
 )
 from gpudoctor.facts.toolkits import CudaToolkits
@@ -70,24 +71,16 @@ def cudnn_libraries(
     packages: Packages | Unavailable,
 ) -> CudnnLibraries:
     """From LD_LIBRARY_PATH, ld.so.cache, the system's folders and those of CUDA toolkits, each real folder once."""
-    found: dict[str, CudnnFolder] = {}
-    unread = []
-    for folder in system_folders(host, environment, cache, toolkits, _MAIN):
-        try:
-            here = cudnn_in(host, folder)
-        except Unavailable as reason:
-            unread.append(str(reason))
-            continue
-        if here is not None:
-            found.setdefault(here.real_folder, here)
+    places = system_folders(host, environment, cache, toolkits, _MAIN)
+    found, unread = look_into(places, lambda folder: cudnn_in(host, folder))
     headers = [_header(host, folder) for folder in include_folders(host, toolkits)]
     known = packages.installed() if isinstance(packages, Packages) else ()
     return CudnnLibraries(
-        tuple(found.values()),
+        found,
         tuple({header.real_path: header for header in reversed(headers) if header}.values())[::-1],
-        _taken(host, environment, cache, tuple(found.values())),
+        _taken(host, environment, cache, found),
         tuple(package for package in known if "cudnn" in package.name),
-        tuple(unread),
+        unread,
     )
 
 

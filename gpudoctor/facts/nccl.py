@@ -12,6 +12,7 @@ from gpudoctor.facts.shared_libraries import (
     include_folders,
     libraries_in,
     loaded,
+    look_into,
     system_folders,
 )
 from gpudoctor.facts.toolkits import CudaToolkits
@@ -41,16 +42,11 @@ def nccl_libraries(
     packages: Packages | Unavailable,
 ) -> NcclLibraries:
     """From LD_LIBRARY_PATH, ld.so.cache, the system's folders and those of CUDA toolkits, each file once."""
+    places = system_folders(host, environment, cache, toolkits, _SONAME)
+    libraries, unread = look_into(places, lambda folder: nccl_in(host, folder))
     found: dict[str, SharedLibrary] = {}
-    unread = []
-    for folder in system_folders(host, environment, cache, toolkits, _SONAME):
-        try:
-            library = nccl_in(host, folder)
-        except Unavailable as reason:
-            unread.append(str(reason))
-            continue
-        if library is not None:
-            found.setdefault(library.real_path, library)
+    for library in libraries:
+        found.setdefault(library.real_path, library)
     known = packages.installed() if isinstance(packages, Packages) else ()
     headers = [_header(host, folder) for folder in include_folders(host, toolkits)]
     taken = loaded(host, _SONAME, environment, cache)
@@ -59,7 +55,7 @@ def nccl_libraries(
         tuple(header for header in headers if header),
         taken and (found.get(taken.real_path) or SharedLibrary(_SONAME, taken.path, taken.real_path, "")),
         tuple(package for package in known if "nccl" in package.name),
-        tuple(unread),
+        unread,
     )
 
 

@@ -1,6 +1,7 @@
 """Versioned libraries in folders: NVIDIA's cuDNN and NCCL, where the system and toolkits keep them."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from gpudoctor.facts.c_headers import read_header, triple
 from gpudoctor.facts.elf import Elf
@@ -8,6 +9,8 @@ from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.loader import DEFAULT_FOLDERS, Found, LoaderCache, find_library
 from gpudoctor.facts.toolkits import CudaToolkits
 from gpudoctor.host import Host, Unavailable
+
+T = TypeVar("T")
 
 
 class SharedLibrary(NamedTuple):
@@ -87,6 +90,20 @@ def system_folders(
         if real is not None:
             folders.setdefault(real, folder)  # /lib is a link to /usr/lib on most systems: thousands of names
     return tuple(folders.values())
+
+
+def look_into(folders: tuple[str, ...], look: Callable[[str], T | None]) -> tuple[tuple[T, ...], tuple[str, ...]]:
+    """What `look` finds in these folders, in their order, and why others could not be looked into."""
+    found = []
+    unread = []
+    for folder in folders:
+        try:
+            here = look(folder)
+        except Unavailable as reason:
+            unread.append(str(reason))
+        else:
+            found += [] if here is None else [here]
+    return tuple(found), tuple(unread)
 
 
 def loaded(host: Host, soname: str, environment: Environment | Unavailable, cache: LoaderCache) -> Found | None:
