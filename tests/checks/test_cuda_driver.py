@@ -17,9 +17,10 @@ from framework_environments import (
     gpus,
     torch,
 )
+from outcomes import only, severity_of, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
+from gpudoctor.diagnose import Status
 from gpudoctor.facts.conda import CondaPackage
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
@@ -44,23 +45,6 @@ def compat(version: str, *, used: bool) -> LibcudaSearch:
 def tried(failure: str = "", devices: int = 1, framework: str = "torch") -> DeepTrials:
     at = "matmul" if failure else ""
     return DeepTrials((FrameworkTrial(framework, "2.9.1", devices, failure, at, (), {}, PREFIX),))
-
-
-def only(check: str, *facts: object) -> Finding:
-    outcome = outcome_of(check, *facts)
-    assert outcome.status is Status.FOUND, outcome.reason
-    (found,) = outcome.findings
-    return found
-
-
-def severity_of(check: str, found: Finding) -> Severity:
-    from gpudoctor.registry import registry
-
-    return found.severity or registry.checks[check].severity
-
-
-def status(check: str, *facts: object) -> Status:
-    return outcome_of(check, *facts).status
 
 
 # cuda.driver-too-old

@@ -15,9 +15,10 @@ from framework_environments import (
     gpus,
     use,
 )
+from outcomes import only, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
+from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Cuda
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
@@ -57,17 +58,6 @@ def search(one: Libcuda | None, by_name: Libcuda | None = None) -> LibcudaSearch
 
 def cuda(code: int, name: str = "CUDA_SUCCESS") -> Cuda:
     return Cuda(code, name, "", "", f"{COMPAT}/libcuda.so.1", 12040, 1)
-
-
-def only(check: str, *facts: object) -> Finding:
-    outcome = outcome_of(check, *facts)
-    assert outcome.status is Status.FOUND, outcome.reason
-    (found,) = outcome.findings
-    return found
-
-
-def status(check: str, *facts: object) -> Status:
-    return outcome_of(check, *facts).status
 
 
 # cuda.stub-library

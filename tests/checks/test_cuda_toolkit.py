@@ -15,15 +15,15 @@ from framework_environments import (
     gpu,
     gpus,
 )
+from outcomes import only, severity_of, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
+from gpudoctor.diagnose import Status
 from gpudoctor.facts.compilers import NvccHostCompiler
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.environment import Environment, Setting
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.toolkits import CudaToolkits, DefaultLink, NamedToolkit, NvccOnPath, Toolkit
-from gpudoctor.registry import registry
 from gpudoctor.testing import outcome_of
 
 HOME_MISSING, HOME_INVALID, NVCC = "cuda.home-missing", "cuda.home-invalid", "cuda.nvcc-mismatch"
@@ -81,21 +81,6 @@ def torch_with(
 
 def cupy(name: str, cuda: tuple[int, int]) -> FrameworkBuild:
     return build("cupy", distribution(name, "14.2.0"), cuda, cuda_minor_known=False)
-
-
-def only(check: str, *facts: object) -> Finding:
-    outcome = outcome_of(check, *facts)
-    assert outcome.status is Status.FOUND, outcome.reason
-    (found,) = outcome.findings
-    return found
-
-
-def severity_of(check: str, found: Finding) -> Severity:
-    return found.severity or registry.checks[check].severity
-
-
-def status(check: str, *facts: object) -> Status:
-    return outcome_of(check, *facts).status
 
 
 GCC_12 = NvccHostCompiler("gcc", 12, "/usr/bin/gcc", "/usr/bin/x86_64-linux-gnu-gcc-12", "PATH")

@@ -13,9 +13,10 @@ from framework_environments import (
     torch,
     use,
 )
+from outcomes import only, severity_of, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
+from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
@@ -24,7 +25,6 @@ from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.loader import Found, LoaderConfig, LoaderFolder
 from gpudoctor.facts.system import Kernel
-from gpudoctor.registry import registry
 from gpudoctor.testing import outcome_of
 
 SHADOWS, VISIBLE = "env.library-path-shadows", "env.cuda-visible-devices"
@@ -42,21 +42,6 @@ NVML = Nvml(
 
 def variables(**values: str) -> Environment:
     return Environment(values, ())
-
-
-def only(check: str, *facts: object) -> Finding:
-    outcome = outcome_of(check, *facts)
-    assert outcome.status is Status.FOUND, outcome.reason
-    (found,) = outcome.findings
-    return found
-
-
-def severity_of(check: str, found: Finding) -> Severity:
-    return found.severity or registry.checks[check].severity
-
-
-def status(check: str, *facts: object) -> Status:
-    return outcome_of(check, *facts).status
 
 
 # env.library-path-shadows

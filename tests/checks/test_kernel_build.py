@@ -16,9 +16,10 @@ from kernel_machines import (
     module,
     versions,
 )
+from outcomes import only
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
+from gpudoctor.diagnose import Status
 from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.kernels import ModuleFiles
@@ -56,11 +57,6 @@ NOT_BUILT = (kernel(NEW), installed(NEW, OLD), versions("", "", BEFORE))
 
 def after(*errors: str) -> tuple[object, ...]:
     return machine(*NOT_BUILT, dkms(built(OLD), failed(NEW, *errors)))
-
-
-def only(check: str, *facts: object) -> Finding:
-    (finding,) = outcome_of(check, *facts).findings
-    return finding
 
 
 @pytest.mark.parametrize(

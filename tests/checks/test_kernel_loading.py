@@ -1,5 +1,6 @@
 """The module is on the disk: who holds the GPU, and what keeps the module out."""
 
+import outcomes
 import pytest
 from kernel_machines import (
     BEFORE,
@@ -42,10 +43,7 @@ TAKEN = {
 
 
 def only(check: str, *facts: object) -> Finding:
-    outcome = outcome_of(check, *machine(*TAKEN[check], *facts))
-    assert outcome.status is Status.FOUND, outcome.reason
-    (finding,) = outcome.findings
-    return finding
+    return outcomes.only(check, *machine(*TAKEN[check], *facts))
 
 
 def text_of(finding: Finding) -> str:

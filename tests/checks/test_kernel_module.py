@@ -1,5 +1,6 @@
 """Kernels without a module: headers missing, module missing, and the kernel that boots next."""
 
+import outcomes
 import pytest
 from kernel_machines import (
     AFTER,
@@ -41,10 +42,7 @@ ON_DISK = (kernel(NEW, running=False), NO_HEADERS, versions("", "", BEFORE), HIS
 
 
 def only(check: str, *facts: object) -> Finding:
-    outcome = outcome_of(check, *machine(*facts))
-    assert outcome.status is Status.FOUND, outcome.reason
-    (finding,) = outcome.findings
-    return finding
+    return outcomes.only(check, *machine(*facts))
 
 
 def text_of(finding: Finding) -> str:

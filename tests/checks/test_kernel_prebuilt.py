@@ -1,5 +1,6 @@
 """Ubuntu's ready-made modules, which come per kernel."""
 
+import outcomes
 import pytest
 from kernel_machines import CONTAINER, UBUNTU, dkms, installed, kernel, machine, module, packages, versions
 
@@ -25,8 +26,7 @@ REBOOTED = (
 
 
 def only(*facts: object) -> Finding:
-    (finding,) = outcome_of(ID, *machine(*REBOOTED, *facts)).findings
-    return finding
+    return outcomes.only(ID, *machine(*REBOOTED, *facts))
 
 
 def test_installed_for_another_kernel_only() -> None:

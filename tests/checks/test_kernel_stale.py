@@ -1,5 +1,6 @@
 """The table of four versions, row by row: what is wrong, and who may say so."""
 
+import outcomes
 import pytest
 from kernel_machines import (
     AFTER,
@@ -53,10 +54,7 @@ def machine_with(loaded: str, on_disk: str, user_space: str, *changes: object) -
 
 
 def only(*facts: object) -> Finding:
-    outcome = outcome_of(STALE, *facts)
-    assert outcome.status is Status.FOUND, outcome.reason
-    (finding,) = outcome.findings
-    return finding
+    return outcomes.only(STALE, *facts)
 
 
 # Loaded, on disk, user space; the check that says so; words of its remedy.

@@ -1,5 +1,6 @@
 """nvidia_uvm: not loaded, without room, or stuck. Where cuInit succeeds, it is fine."""
 
+import outcomes
 import pytest
 from kernel_machines import CONTAINER, cuda, driver, machine, nvml, uvm_node
 
@@ -19,10 +20,7 @@ SICK = {ABSENT: (ALONE, cuda(999)), HMM: (NO_ROOM, cuda(999)), STUCK: (cuda(999)
 
 
 def only(check: str, *facts: object) -> Finding:
-    outcome = outcome_of(check, *machine(*SICK[check], *facts))
-    assert outcome.status is Status.FOUND, outcome.reason
-    (finding,) = outcome.findings
-    return finding
+    return outcomes.only(check, *machine(*SICK[check], *facts))
 
 
 @pytest.mark.parametrize("check", ALL)
