@@ -83,7 +83,7 @@ class _Records:
         self._known: dict[str, RecordFile | None] = {}
 
     def of(self, distribution: Distribution) -> RecordFile | None:
-        """None where there is none: conda and the system's package managers write none."""
+        """None where there is none that tells anything: conda and the system's package managers write none."""
         path = f"{distribution.folder}/RECORD"
         if path not in self._known:
             self._known[path] = self._read(path)
@@ -100,6 +100,9 @@ class _Records:
         record = parse_record(text)
         if record.damaged:
             self.problems.append((self._prefix, f"{path}: {record.damaged} rows cannot be read"))
+        elif not record.entries:  # a full disk or a power cut left it so
+            self.problems.append((self._prefix, f"{path} lists no files"))
+            return None
         return record
 
 

@@ -129,6 +129,14 @@ def test_without_a_record_nothing_is_claimed_but_that(tmp_path: Path, missing: i
     assert "nvidia-cudnn-cu12 and nvidia-cudnn-cu13 are both in" in problem
 
 
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_a_record_that_lists_nothing_tells_nothing(tmp_path: Path, text: str) -> None:
+    found = wheels(tmp_path, NEW, (CU12, text), (CU13, record(NEW)))
+    assert found.collisions == ()
+    assert (PREFIX, f"{CU12.folder}/RECORD lists no files") in found.problems
+    assert any("no RECORD tells whose files lie there" in why for _, why in found.problems)
+
+
 def test_another_site_packages_is_another_place(tmp_path: Path) -> None:
     elsewhere = distribution("nvidia-cudnn-cu13", "9.12.0.46", site="/opt/site-packages")
     assert wheels(tmp_path, OLD, (CU12, record(OLD)), (elsewhere, record(NEW))).collisions == ()
