@@ -45,7 +45,7 @@ def nvidia_wheels_collide(files: WheelFiles, pythons: PythonEnvironments) -> Ite
     for incomplete in torn_apart(files, found):
         yield _incomplete(incomplete)
     by_prefix = {one.prefix: one for one in pythons.environments}
-    for prefix, reason in files.problems:
+    for prefix, _, reason in files.problems:
         yield undecided(by_prefix[prefix], reason) if prefix in by_prefix else Undecided(reason, environment=prefix)
 
 

@@ -51,8 +51,10 @@ def both_packages(
         ]
         if not proven:
             # Without both RECORD files nobody can tell whose files these are.
-            if where.prefix in dict(files.problems):
-                yield undecided(where, dict(files.problems)[where.prefix])
+            members = {one.name for one in found.members}
+            untold = [one.reason for one in files.problems if one.prefix == where.prefix and members & {*one.names}]
+            if untold:
+                yield undecided(where, untold[-1])
             continue
         held = proven[0].holder
         lost = needs.gpu and held != "onnxruntime-gpu"

@@ -38,12 +38,20 @@ class Incomplete(NamedTuple):
     of: int  # libraries in its RECORD
 
 
+class Untold(NamedTuple):
+    """What RECORD files do not tell."""
+
+    prefix: str  # of the environment
+    names: tuple[str, ...]  # of the distributions whose files are meant
+    reason: str
+
+
 class WheelFiles(NamedTuple):
-    """What is wrong with files of wheels that other wheels bring as well. `problems`: (prefix, what is unknown)."""
+    """What is wrong with files of wheels that other wheels bring as well."""
 
     collisions: tuple[Collision, ...]
     incomplete: tuple[Incomplete, ...]
-    problems: tuple[tuple[str, str], ...] = ()
+    problems: tuple[Untold, ...] = ()
 
 
 _FAMILIES = ("nvidia-", "onnxruntime", "ort-nightly", "cupy", "tensorflow", "tf-nightly", "faiss", "intel-tensorflow")
@@ -63,7 +71,7 @@ _LIBRARIES = 40
 @fact
 def wheel_files(host: Host, pythons: PythonEnvironments) -> WheelFiles:
     """Only distributions of known families are compared: reading all RECORD files would take longer than all else."""
-    problems: list[tuple[str, str]] = []
+    problems: list[Untold] = []
     collisions: list[Collision] = []
     incomplete: list[Incomplete] = []
     for one in pythons.environments:
@@ -78,7 +86,7 @@ def wheel_files(host: Host, pythons: PythonEnvironments) -> WheelFiles:
 class _Records:
     """RECORD files of one environment, each read once."""
 
-    def __init__(self, host: Host, environment: PythonEnvironment, problems: list[tuple[str, str]]) -> None:
+    def __init__(self, host: Host, environment: PythonEnvironment, problems: list[Untold]) -> None:
         self._host, self._prefix, self.problems = host, environment.prefix, problems
         self._known: dict[str, RecordFile | None] = {}
 
@@ -86,22 +94,22 @@ class _Records:
         """None where there is none that tells anything: conda and the system's package managers write none."""
         path = f"{distribution.folder}/RECORD"
         if path not in self._known:
-            self._known[path] = self._read(path)
+            self._known[path] = self._read(path, distribution.name)
         return self._known[path]
 
-    def _read(self, path: str) -> RecordFile | None:
+    def _read(self, path: str, name: str) -> RecordFile | None:
         try:
             text = self._host.read(path)
         except Unavailable as reason:
-            self.problems.append((self._prefix, str(reason)))
+            self.problems.append(Untold(self._prefix, (name,), str(reason)))
             return None
         if text is None:
             return None
         record = parse_record(text)
         if record.damaged:
-            self.problems.append((self._prefix, f"{path}: {record.damaged} rows cannot be read"))
+            self.problems.append(Untold(self._prefix, (name,), f"{path}: {record.damaged} rows cannot be read"))
         elif not record.entries:  # a full disk or a power cut left it so
-            self.problems.append((self._prefix, f"{path} lists no files"))
+            self.problems.append(Untold(self._prefix, (name,), f"{path} lists no files"))
             return None
         return record
 
@@ -119,7 +127,8 @@ def _collisions(host: Host, environment: PythonEnvironment, records: _Records) -
             first, second = records.of(one), records.of(other)
             if first is None or second is None:
                 both = f"{one.name} and {other.name} are both in {environment.prefix}"
-                records.problems.append((environment.prefix, f"{both}, and no RECORD tells whose files lie there"))
+                reason = f"{both}, and no RECORD tells whose files lie there"
+                records.problems.append(Untold(environment.prefix, (one.name, other.name), reason))
                 continue
             paths = shared_paths(first, second)
             differing = [path for path in paths if first.entries[path].hash != second.entries[path].hash]

@@ -9,7 +9,7 @@ from gpudoctor import Evidence, Finding, Severity
 from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.facts.wheel_files import Collision, Incomplete, WheelFiles
+from gpudoctor.facts.wheel_files import Collision, Incomplete, Untold, WheelFiles
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.testing import outcome_of
 
@@ -167,7 +167,9 @@ def test_other_families_have_checks_of_their_own(family: str) -> None:
 
 def test_a_record_that_cannot_be_read_is_said() -> None:
     where = environment(CU12, CU13)
-    outcome = outcome_of(COLLIDE, WheelFiles((), (), ((PREFIX, "RECORD is locked"),)), environments(where))
+    outcome = outcome_of(
+        COLLIDE, WheelFiles((), (), (Untold(PREFIX, (CU12.name,), "RECORD is locked"),)), environments(where)
+    )
     assert (outcome.status, outcome.reason, outcome.matters) == (Status.UNKNOWN, "RECORD is locked", True)
 
 

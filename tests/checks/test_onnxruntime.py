@@ -18,7 +18,7 @@ from gpudoctor import Severity
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.loader import LoaderCache
-from gpudoctor.facts.wheel_files import Collision, Incomplete, WheelFiles
+from gpudoctor.facts.wheel_files import Collision, Incomplete, Untold, WheelFiles
 from gpudoctor.testing import outcome_of
 
 CPU, GPU = distribution("onnxruntime", "1.32.0"), distribution("onnxruntime-gpu", "1.31.1")
@@ -90,10 +90,17 @@ def test_without_proof_of_different_files_nothing_is_said():
 
 def test_a_record_that_cannot_be_read_leaves_it_open():
     where, damaged = environment(CPU, GPU), f"{GPU.folder}/RECORD: 3 rows cannot be read"
-    files = WheelFiles((), (), (("/home/ada/venv", damaged),))
+    files = WheelFiles((), (), (Untold("/home/ada/venv", (GPU.name,), damaged),))
     known = (environments(where), files, FrameworkLibraries(()), gpus(RTX_4090), NEW)
     outcome = outcome_of("onnxruntime.both-packages", *known)
     assert (outcome.status.value, outcome.reason) == ("unknown", damaged)
+
+
+def test_the_record_of_another_package_says_nothing_of_onnxruntime():
+    where = environment(CPU, GPU, distribution("cupy-cuda12x", "13.4.1"))
+    files = WheelFiles((), (), (Untold("/home/ada/venv", ("cupy-cuda12x",), "RECORD lists no files"),))
+    known = (environments(where), files, FrameworkLibraries(()), gpus(RTX_4090), NEW)
+    assert outcome_of("onnxruntime.both-packages", *known).status.value == "ok"
 
 
 @pytest.mark.parametrize(

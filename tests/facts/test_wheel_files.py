@@ -11,7 +11,7 @@ from framework_environments import PREFIX, SITE, distribution, environment, envi
 
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.facts.wheel_files import Collision, WheelFiles
+from gpudoctor.facts.wheel_files import Collision, Untold, WheelFiles
 from gpudoctor.host import DIGEST_LIMIT
 from gpudoctor.registry import Facts, load_plugins
 
@@ -125,7 +125,8 @@ def test_without_a_record_nothing_is_claimed_but_that(tmp_path: Path, missing: i
     records[missing] = (records[missing][0], None)
     found = wheels(tmp_path, OLD | NEW, *records)
     assert (found.collisions, found.incomplete) == ((), ())
-    ((_, problem),) = found.problems
+    ((_, names, problem),) = found.problems
+    assert names == ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13")
     assert "nvidia-cudnn-cu12 and nvidia-cudnn-cu13 are both in" in problem
 
 
@@ -133,8 +134,8 @@ def test_without_a_record_nothing_is_claimed_but_that(tmp_path: Path, missing: i
 def test_a_record_that_lists_nothing_tells_nothing(tmp_path: Path, text: str) -> None:
     found = wheels(tmp_path, NEW, (CU12, text), (CU13, record(NEW)))
     assert found.collisions == ()
-    assert (PREFIX, f"{CU12.folder}/RECORD lists no files") in found.problems
-    assert any("no RECORD tells whose files lie there" in why for _, why in found.problems)
+    assert Untold(PREFIX, (CU12.name,), f"{CU12.folder}/RECORD lists no files") in found.problems
+    assert any("no RECORD tells whose files lie there" in why for _, _, why in found.problems)
 
 
 def test_another_site_packages_is_another_place(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_too_large_to_be_hashed(tmp_path: Path) -> None:
 def test_damaged_rows_are_told_and_the_rest_counts(tmp_path: Path) -> None:
     found = wheels(tmp_path, NEW, (CU12, f'{record(OLD)}"broken,,\n'), (CU13, record(NEW)))
     assert only(found).holder == "nvidia-cudnn-cu13"
-    assert found.problems == ((PREFIX, f"{CU12.folder}/RECORD: 1 rows cannot be read"),)
+    assert found.problems == (Untold(PREFIX, (CU12.name,), f"{CU12.folder}/RECORD: 1 rows cannot be read"),)
 
 
 def test_three_wheels_are_three_pairs(tmp_path: Path) -> None:
