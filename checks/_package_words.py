@@ -155,5 +155,7 @@ def trial(manager: str) -> str:
 
 
 def on_the(event: PackageEvent) -> str:
-    """ "on 2026-11-22 06:50:11 by `apt upgrade -y`"."""
+    """ "on 2026-11-22 06:50:11 by `apt upgrade -y`"; of a run that is only planned "with this upgrade"."""
+    if not event.when:
+        return "with this upgrade"
     return f"on {' '.join(event.when.split())}" + (f" by `{event.command}`" if event.command else "")

@@ -121,7 +121,8 @@ def _differ(versions: DriverVersions, verdict: Verdict, event: PackageEvent | No
             "First make the module on the disk the one that fits the libraries (kernel.module-stale), then reboot.",
         )
     run = {"downgrade": "a downgrade", "reinstall": "a reinstallation"}.get(event.action if event else "", "an upgrade")
-    when = f" {on_the(event)}" if event else ""
+    when = f" {on_the(event)}" if event and event.when else ""
+    run = run if event is None or event.when else "this upgrade"
     remedy = _REBOOT
     if versions.on_disk not in ("", versions.user_space) or not versions.on_disk_path:
         remedy = (

@@ -58,7 +58,7 @@ def partial_upgrade(
         held = [member for member in behind if member.package.hold]
         others = [member for member in behind if member not in held] if held else []
         event = _arrival(ahead, history)
-        when = f" The upgrade came {on_the(event)}." if event else ""
+        when = f" The upgrade came {on_the(event)}." if event and event.when else ""
         yield Finding(
             f"The driver was upgraded only in part: {_listed(behind)}, but {_listed(ahead)}.{when}",
             behind[0].name,

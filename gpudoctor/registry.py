@@ -118,6 +118,23 @@ class Facts:
         """The same facts and these; what is found out from now on is not shared."""
         return Facts(self.host, {**self._answers, **{type(fact): fact for fact in facts}})
 
+    def supposing(self, answers: Mapping[type, object]) -> "Facts":
+        """As if the machine had these answers (a fact, or the Unavailable that stands for it, by the fact's type).
+
+        What follows from those that differ from what is known is found out anew; all else that is known is kept.
+        """
+        stale = {kind for kind, answer in answers.items() if self._answers.get(kind) is not answer}
+        while grown := {
+            kind
+            for kind, provider in registry.providers.items()
+            if kind not in stale
+            and kind not in answers
+            and any(need.kind in stale for need in needs(provider).values())
+        }:
+            stale |= grown
+        kept = {kind: answer for kind, answer in self._answers.items() if kind not in stale}
+        return Facts(self.host, {**kept, **answers})
+
     def call(self, function: Callable[..., T]) -> T:
         """Call a function with the facts that its signature names."""
         return function(

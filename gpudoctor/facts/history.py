@@ -13,7 +13,7 @@ class PackageEvent(NamedTuple):
     """One package changed in one run of the package manager."""
 
     time: float  # seconds since the epoch, the machine's local time taken as written
-    when: str  # as the log writes it: "2026-11-22  06:50:11"
+    when: str  # as the log writes it: "2026-11-22  06:50:11"; "" of a run that is only planned
     action: str  # "install", "upgrade", "downgrade", "remove", "purge", "reinstall"
     package: str  # without architecture
     old: str  # version before, "" if none

@@ -13,36 +13,42 @@ SCHEMA = 1
 
 def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str:
     """One object and a final line break. The fixes' plugins must be loaded."""
-    machine = machine_summary(facts)
     document = {
         "schema": SCHEMA,
         "gpudoctor": __version__,
         "command": command,
         "status": report.status,
         "exit_code": report.exit_code,
-        "host": {
-            "source": machine.source,
-            "os": machine.os,
-            "kernel": machine.kernel,
-            "driver": machine.driver,
-            "gpus": list(machine.gpus),
-            "confinement": machine.confinement,
-            "before_asking": None if machine.before_asking is None else list(machine.before_asking),
-            "pythons": [
-                {**one._asdict(), "found_by": list(one.found_by), "frameworks": list(one.frameworks)}
-                for one in machine.pythons
-            ],
-            "trials": [{**trial._asdict(), "libraries": list(trial.libraries)} for trial in machine.trials],
-        },
-        "findings": [_finding(ranked) for ranked in report.findings],
-        "outcomes": [_outcome(outcome) for outcome in report.outcomes],
+        "host": host_of(facts),
+        "findings": [finding_of(ranked) for ranked in report.findings],
+        "outcomes": [outcome_of(outcome) for outcome in report.outcomes],
         "duration_ms": duration_ms,
     }
     # ASCII only: names on the machine need not be UTF-8, and JSON escapes carry them anywhere.
     return json.dumps(document, indent=1) + "\n"
 
 
-def _finding(ranked: Ranked) -> dict[str, object]:
+def host_of(facts: Facts) -> dict[str, object]:
+    """The machine that a report is about."""
+    machine = machine_summary(facts)
+    return {
+        "source": machine.source,
+        "os": machine.os,
+        "kernel": machine.kernel,
+        "driver": machine.driver,
+        "gpus": list(machine.gpus),
+        "confinement": machine.confinement,
+        "before_asking": None if machine.before_asking is None else list(machine.before_asking),
+        "pythons": [
+            {**one._asdict(), "found_by": list(one.found_by), "frameworks": list(one.frameworks)}
+            for one in machine.pythons
+        ],
+        "trials": [{**trial._asdict(), "libraries": list(trial.libraries)} for trial in machine.trials],
+    }
+
+
+def finding_of(ranked: Ranked) -> dict[str, object]:
+    """One row of "findings". The fixes' plugins must be loaded."""
     finding = ranked.finding
     return {
         "id": ranked.check.id,
@@ -57,7 +63,8 @@ def _finding(ranked: Ranked) -> dict[str, object]:
     }
 
 
-def _outcome(outcome: Outcome) -> dict[str, object]:
+def outcome_of(outcome: Outcome) -> dict[str, object]:
+    """One row of "outcomes"."""
     row: dict[str, object] = {"check": outcome.check.id, "status": outcome.status.value}
     if outcome.reason:
         row["reason"] = outcome.reason

@@ -9,14 +9,14 @@ from gpudoctor.reports.machine import MachineSummary, machine_summary
 
 WIDTH = 80
 
-_STYLES = {
+STYLES = {
     "error": "\x1b[1;31m",
     "warning": "\x1b[1;33m",
     "info": "\x1b[1;36m",
     "ok": "\x1b[1;32m",
     "unknown": "\x1b[1;35m",
 }
-_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+BOLD, DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
 def as_text(report: Report, facts: Facts, duration_ms: int, *, colour: bool) -> str:
@@ -24,7 +24,7 @@ def as_text(report: Report, facts: Facts, duration_ms: int, *, colour: bool) -> 
     machine = machine_summary(facts)
     lines = [*_head(machine, colour), ""]
     for ranked in report.findings:
-        lines += [*_finding(ranked, colour), ""]
+        lines += [*finding_lines(ranked, colour), ""]
     lines += [*_rest(report.outcomes, colour), "", *_verdict(report, duration_ms, colour)]
     return "\n".join(lines) + "\n"
 
@@ -34,28 +34,28 @@ def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
     kernel = f"kernel {machine.kernel}{'' if machine.kernel_running else ', not running'}" if machine.kernel else ""
     driver = f"driver {machine.driver} loaded" if machine.driver else ""
     words = [machine.os_name, where, machine.confinement, kernel, driver]
-    yield from _wrapped(
-        " · ".join(word for word in (f"gpudoctor {__version__}", *words) if word), "", _DIM if colour else ""
+    yield from wrapped(
+        " · ".join(word for word in (f"gpudoctor {__version__}", *words) if word), "", DIM if colour else ""
     )
     counted: dict[str, int] = {}
     for name in machine.gpus:
         counted[name] = counted.get(name, 0) + 1
     if counted:
         gpus = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items())
-        yield from _wrapped(f"GPU: {gpus}", "", _DIM if colour else "")
+        yield from wrapped(f"GPU: {gpus}", "", DIM if colour else "")
     for one in machine.pythons:
         if one.in_use and one.frameworks:
             line = f"Python {one.version} in {one.prefix}: {', '.join(one.frameworks)}"
-            yield from _wrapped(line, "", _DIM if colour else "", hanging="  ")
+            yield from wrapped(line, "", DIM if colour else "", hanging="  ")
     others = sum(not one.in_use for one in machine.pythons)
     if others:
         more = f"{others} more Python environment{'s' if others > 1 else ''} with GPU frameworks, not in use"
-        yield from _wrapped(more, "", _DIM if colour else "")
+        yield from wrapped(more, "", DIM if colour else "")
     for tried in machine.trials:
-        yield from _wrapped(f"Tried: {tried.words}", "", _DIM if colour else "", hanging="  ")
+        yield from wrapped(f"Tried: {tried.words}", "", DIM if colour else "", hanging="  ")
     if machine.before_asking is not None:
         state = ", ".join(_folded(machine.before_asking)) or "nothing loaded, no device nodes"
-        yield from _wrapped(f"Before the driver was asked: {state}", "", _DIM if colour else "")
+        yield from wrapped(f"Before the driver was asked: {state}", "", DIM if colour else "")
 
 
 def _folded(names: Sequence[str]) -> Iterator[str]:
@@ -68,23 +68,24 @@ def _folded(names: Sequence[str]) -> Iterator[str]:
             yield f"{len(numbered)} nodes /dev/nvidia[0-9]"
 
 
-def _finding(ranked: Ranked, colour: bool) -> Iterator[str]:
+def finding_lines(ranked: Ranked, colour: bool, *, when: str = "", remedy: str = "What to do") -> Iterator[str]:
+    """Summary, id, proof, remedy under this heading, what it explains. `when`: said behind the id."""
     finding, word = ranked.finding, ranked.severity.name.lower()
     label = word.upper().ljust(9)
-    first, *more = _wrapped(finding.summary or ranked.check.title, " " * len(label))
-    bold = _BOLD if colour else ""
-    yield _styled(label, _STYLES[word] if colour else "") + _styled(first[len(label) :], bold)
-    yield from (_styled(line, bold) for line in more)
-    yield _styled(f"         {ranked.check.id}", _DIM if colour else "")
+    first, *more = wrapped(finding.summary or ranked.check.title, " " * len(label))
+    bold = BOLD if colour else ""
+    yield styled(label, STYLES[word] if colour else "") + styled(first[len(label) :], bold)
+    yield from (styled(line, bold) for line in more)
+    yield from wrapped(f"{ranked.check.id}{when and f' · {when}'}", "         ", DIM if colour else "")
     if finding.evidence:
         yield "  Proof"
         for evidence in finding.evidence:
-            yield from _wrapped(f"{evidence.source}: {evidence.value}", "    ", hanging="      ")
+            yield from wrapped(f"{evidence.source}: {evidence.value}", "    ", hanging="      ")
     if finding.remedy:
-        yield "  What to do"
-        yield from _wrapped(finding.remedy, "    ")
+        yield f"  {remedy}"
+        yield from wrapped(finding.remedy, "    ")
     if ranked.explains:
-        yield from _wrapped(f"It explains: {', '.join(ranked.explains)}", "  ", hanging="    ")
+        yield from wrapped(f"It explains: {', '.join(ranked.explains)}", "  ", hanging="    ")
 
 
 def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
@@ -104,8 +105,8 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
     clean = {name: members for name, members in domains.items() if all(m.status is Status.OK for m in members)}
     if clean:
         counted = ", ".join(f"{domain} {len(members)}" for domain, members in sorted(clean.items()))
-        word = _styled("ok".ljust(width), _STYLES["ok"] if colour else "")
-        first, *more = _wrapped(counted, " " * (width + 1))
+        word = styled("ok".ljust(width), STYLES["ok"] if colour else "")
+        first, *more = wrapped(counted, " " * (width + 1))
         yield from (f"{word} {first[width + 1 :]}", *more)
     for domain, members in sorted(domains.items()):
         if domain in clean:
@@ -114,12 +115,12 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
         counts[Status.FOUND] = 0  # shown above; here only for what else it could not tell
         said = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count) or "not all told"
         mark = "unknown" if counts[Status.UNKNOWN] or counts[Status.CRASHED] else "ok" if counts[Status.OK] else ""
-        yield f"{_styled(domain.ljust(width), _STYLES[mark] if colour and mark else '')} {said}"
+        yield f"{styled(domain.ljust(width), STYLES[mark] if colour and mark else '')} {said}"
         yield from _reasons(members)
     for (word, reason), count in idle.items():
         checks = f"{count} check{'s' if count > 1 else ''}"
         hanging = " " * (width + 1)
-        yield from _wrapped(f"{word.ljust(width)} {checks}: {reason}", "", _DIM if colour else "", hanging=hanging)
+        yield from wrapped(f"{word.ljust(width)} {checks}: {reason}", "", DIM if colour else "", hanging=hanging)
 
 
 def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
@@ -127,12 +128,12 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
     for member in members:
         if member.status is Status.CRASHED:
             last = member.reason.strip().splitlines()[-1:] or ["no reason given"]
-            yield from _wrapped(f"{member.check.id}: our own bug: {last[0]}", "  ", hanging="    ")
+            yield from wrapped(f"{member.check.id}: our own bug: {last[0]}", "  ", hanging="    ")
         elif member.status in (Status.UNKNOWN, Status.FOUND):
             reasons.setdefault(member.reason, []).append(member.check.id.partition(".")[2])
     for reason, names in reasons.items():
         named = ", ".join(names) if len(names) < 4 else f"{len(names)} checks"
-        yield from _wrapped(f"unknown: {reason} ({named})", "  ", hanging="    ")
+        yield from wrapped(f"unknown: {reason} ({named})", "  ", hanging="    ")
 
 
 def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
@@ -156,12 +157,12 @@ def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
     if crashed:
         verdict += " Please report the crash: `--format json` has its traceback."
     if found:
-        verdict += " `gpudoctor fix --dry-run` shows the repair step by step."
-    style = _STYLES.get(report.status, "") if colour else ""
-    yield from _wrapped(f"{verdict} ({duration_ms} ms, exit code {report.exit_code})", "", style)
+        verdict += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
+    style = STYLES.get(report.status, "") if colour else ""
+    yield from wrapped(f"{verdict} ({duration_ms} ms, exit code {report.exit_code})", "", style)
 
 
-def _styled(text: str, style: str) -> str:
+def styled(text: str, style: str) -> str:
     return f"{style}{text}{_PLAIN}" if style else text
 
 
@@ -170,7 +171,8 @@ def visible(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _wrapped(text: str, indent: str, style: str = "", *, hanging: str | None = None) -> list[str]:
+def wrapped(text: str, indent: str, style: str = "", *, hanging: str | None = None) -> list[str]:
+    """Lines of at most 80 columns, wherever the words allow it. `hanging`: the indent of all but the first."""
     from textwrap import wrap
 
     lines = wrap(
@@ -181,4 +183,4 @@ def _wrapped(text: str, indent: str, style: str = "", *, hanging: str | None = N
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [_styled(line, style) for line in lines]
+    return [styled(line, style) for line in lines]

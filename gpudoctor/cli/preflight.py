@@ -1,0 +1,64 @@
+"""`gpudoctor preflight`: would this upgrade break the GPU?"""
+
+from typing import NamedTuple
+
+from gpudoctor.cli import BadUsage
+from gpudoctor.cli.check import deliver, wants_colour
+from gpudoctor.cli.source import open_host
+from gpudoctor.facts.package_manager import PackageManager
+from gpudoctor.host import Unavailable
+from gpudoctor.preflight.ask import ask
+from gpudoctor.preflight.foresee import foresee
+from gpudoctor.preflight.simulation import simulation_in
+from gpudoctor.preflight.transaction import NoTransaction, Transaction
+from gpudoctor.registry import Facts, load_plugins
+
+
+class PreflightOptions(NamedTuple):
+    """`gpudoctor preflight`."""
+
+    command: str | None
+    simulation: str | None
+    format: str
+    output: str | None
+    root: str | None
+    kernel: str | None
+    snapshot: str | None
+    timeout: float
+
+
+def preflight(options: PreflightOptions) -> int:
+    """Foresee, print or write the report. Returns the exit code, judged by what would become worse."""
+    import time
+
+    began = time.monotonic()
+    if options.simulation and options.command:
+        raise BadUsage("--simulation gives a plan and --command has one made; one of them is enough")
+    facts = Facts(open_host(options.root, options.kernel, options.snapshot, options.timeout))
+    try:
+        foresight = foresee(facts, _transaction(options, facts))
+    except (NoTransaction, Unavailable) as reason:
+        raise BadUsage(str(reason)) from reason
+    duration_ms = round((time.monotonic() - began) * 1000)
+    if options.format == "json":
+        from gpudoctor.reports.preflight import as_json
+
+        load_plugins(fixes=True)  # the report names the fixes of each finding
+        text = as_json(foresight, facts, duration_ms)
+    else:
+        from gpudoctor.reports.preflight import as_text
+
+        text = as_text(foresight, facts, duration_ms, colour=options.output is None and wants_colour())
+    deliver(text, options.output)
+    return foresight.exit_code
+
+
+def _transaction(options: PreflightOptions, facts: Facts) -> Transaction:
+    if options.simulation:
+        return simulation_in(options.simulation)
+    if facts.host.source != "live":
+        raise BadUsage(
+            "the package manager of a mounted root or a snapshot cannot be asked: give what it planned with "
+            "--simulation FILE"
+        )
+    return ask(facts.host, facts.get(PackageManager), options.command or "", options.timeout)
