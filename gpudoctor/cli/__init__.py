@@ -1,7 +1,7 @@
 """The command line. Each command opens a host, calls one function, prints, and gives an exit code.
 
-`main` keeps two doors: the common spellings of `check`, `--version` and `--help` do not wait for typer to be imported
-(measured: it doubles the time of a check); everything else, and everything wrong, goes through typer.
+`main` keeps two doors: the common spellings of `check`, `hook run`, `--version` and `--help` do not wait for typer to
+be imported (measured: it doubles the time of a check); everything else, and everything wrong, goes through typer.
 """
 
 import sys
@@ -24,6 +24,10 @@ def run(arguments: list[str]) -> int:
     if arguments == ["--help"]:
         print(prepared_help(), end="")
         return 0
+    if arguments[:2] == ["hook", "run"]:
+        from gpudoctor.hooks.run import run_hook  # a package manager waits: only what this hook needs is imported
+
+        return run_hook(arguments[2:])
     from gpudoctor.host import BadSource  # here for start-up: the answers above need nothing
     from gpudoctor.registry import NoPlugins
 
