@@ -160,7 +160,7 @@ def _written(file: SettingFile, path: str, edit: Edit, why: str) -> Step:
     if not edit.line.isprintable():
         raise UnsafeWord(f"a line of {path} has letters in it that cannot be printed")
     return Step(
-        WriteFile(real, edit.text),
+        WriteFile(real, edit.text, file.text),
         why,
         Phase.CONFIGURE,
         Risk.LOW,

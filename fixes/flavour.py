@@ -162,7 +162,7 @@ def _rpm_fusion(to_open: bool, last: str, kernel: Kernel, driver: LoadedDriver |
         Phase.BUILD,
         Risk.MEDIUM,
         verify=module_for(release, "nvidia"),
-        undo=Manual(f"Restore {MACROS} and run it again."),
+        undo=Run(("akmods", "--force", "--rebuild", "--kernels", release)),
     )
     yield from after_package_change(kernel, driver)
 

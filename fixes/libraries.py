@@ -52,7 +52,7 @@ def reinstall_libraries(
         "The loader looks its libraries up in a cache, which is written anew.",
         Phase.REBUILD,
         verify=libraries_found(),
-        undo=Manual("The cache is written anew at every installation."),
+        undo=Run(("ldconfig",)),
     )
 
 

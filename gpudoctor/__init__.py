@@ -5,14 +5,28 @@ Names arrive when they are first used: `gpudoctor --version` must not pay for th
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing would double the time of --version
 if TYPE_CHECKING:
-    from gpudoctor.diagnose import Evidence, Finding, NotApplicable, Severity, Undecided, check
+    from gpudoctor.diagnose import Evidence, Finding, NotApplicable, NotAsked, Severity, Undecided, check
     from gpudoctor.host import Completed, FileStatus, Host, NotRunning, Unavailable
     from gpudoctor.registry import fact
-    from gpudoctor.repair import Effort, Findings, Manual, Phase, Reboot, RemoveFile, Risk, Run, Step, WriteFile, fix
+    from gpudoctor.repair import (
+        NOTHING_TO_UNDO,
+        Effort,
+        Findings,
+        Manual,
+        Phase,
+        Reboot,
+        RemoveFile,
+        Risk,
+        Run,
+        Step,
+        WriteFile,
+        fix,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "NOTHING_TO_UNDO",
     "Completed",
     "Effort",
     "Evidence",
@@ -22,6 +36,7 @@ __all__ = [
     "Host",
     "Manual",
     "NotApplicable",
+    "NotAsked",
     "NotRunning",
     "Phase",
     "Reboot",
@@ -40,11 +55,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "gpudoctor.diagnose": ("Evidence", "Finding", "NotApplicable", "Severity", "Undecided", "check"),
+    "gpudoctor.diagnose": ("Evidence", "Finding", "NotApplicable", "NotAsked", "Severity", "Undecided", "check"),
     "gpudoctor.host": ("Completed", "FileStatus", "Host", "NotRunning", "Unavailable"),
     "gpudoctor.registry": ("fact",),
     "gpudoctor.repair": (
         *("Effort", "Findings", "Manual", "Phase", "Reboot", "RemoveFile", "Risk", "Run", "Step", "WriteFile", "fix"),
+        "NOTHING_TO_UNDO",
     ),
 }
 

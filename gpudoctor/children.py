@@ -49,6 +49,11 @@ class Account(NamedTuple):
     groups: tuple[int, ...]
     home: str
 
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """As arguments of Popen."""
+        return {"user": self.user, "group": self.group, "extra_groups": self.groups}
+
 
 def start(
     argv: Sequence[str],
@@ -60,7 +65,7 @@ def start(
 
     `first`: what the child does before it becomes the command.
     """
-    identity = {} if account is None else {"user": account.user, "group": account.group, "extra_groups": account.groups}
+    identity = {} if account is None else account.identity
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -93,7 +98,7 @@ def start_framework(interpreter: str, framework: str) -> Child:
     source = os.path.join(os.path.dirname(gpudoctor.probes.__file__), "framework.py")
     with open(source, encoding="utf-8") as file:
         argv = [interpreter, "-c", file.read(), framework]
-    account = _owner(interpreter)
+    account = owner_of(interpreter)
     if account is None:
         from gpudoctor.probes.restraint import leave_driver_unloaded
 
@@ -103,8 +108,8 @@ def start_framework(interpreter: str, framework: str) -> Child:
     return start(argv, {**kept, "HOME": account.home, "PATH": os.environ.get("PATH", os.defpath)}, account)
 
 
-def _owner(interpreter: str) -> Account | None:
-    """As whom to run it, None: as who we are."""
+def owner_of(interpreter: str) -> Account | None:
+    """As whom to run what lies in this environment, None: as who we are. Raises Unavailable where that is not safe."""
     import pwd
 
     bin_folder = os.path.dirname(interpreter)
@@ -131,8 +136,9 @@ def _owner(interpreter: str) -> Account | None:
 
 
 def _others_can_write(place: str) -> bool:
-    found = os.lstat(place)
-    return not stat.S_ISLNK(found.st_mode) and bool(found.st_mode & (stat.S_IWOTH | stat.S_IWGRP))
+    mode = os.lstat(place).st_mode
+    # In a sticky folder such as /tmp nobody can take another's files away, or put something in their place.
+    return not stat.S_ISLNK(mode) and not mode & stat.S_ISVTX and bool(mode & (stat.S_IWOTH | stat.S_IWGRP))
 
 
 def collect(children: Sequence[Child], deadline: float) -> list[Ended]:

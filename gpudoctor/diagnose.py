@@ -30,6 +30,10 @@ class NotApplicable(Exception):
     """Raised by a check that makes no sense on this machine; the text says why. The outcome is `skipped`."""
 
 
+class NotAsked(NotApplicable):
+    """Raised by a check for something that only a request of the user's makes a matter: reports leave it out."""
+
+
 class Evidence(NamedTuple):
     """What was read, where. `source`: a path, a command, "NVML"... `value`: as it stands there, shortened."""
 
@@ -88,6 +92,7 @@ class Outcome(NamedTuple):
     matters: bool = False  # an unknown (or a crash) that forbids to call the machine fine
     cause: str = ""  # of a blocked one: the id of the finding that explains it
     not_running: bool = False  # an unknown that was to be expected: nothing runs that could be asked
+    unasked: bool = False  # a skipped one that nobody has asked for
 
 
 class Ranked(NamedTuple):
@@ -152,7 +157,7 @@ def diagnose(facts: Facts, checks: Iterable[Check], *, deselected: Iterable[Chec
         outcomes[id] = _explained(run_check(chosen[id], facts), [outcomes[cause] for cause in graph[id]], outcomes)
     broken = [_broken_plugin(plugin.name, plugin.reason) for plugin in registry.broken.values()]
     skipped = [Outcome(check, Status.SKIPPED, reason="deselected") for check in deselected]
-    ordered = (*outcomes.values(), *broken, *skipped)
+    ordered = (*(outcome for outcome in outcomes.values() if not outcome.unasked), *broken, *skipped)
     return Report(ordered, tuple(_ranked(ordered)))
 
 
@@ -161,7 +166,7 @@ def run_check(check: Check, facts: Facts) -> Outcome:
     try:
         said = tuple(facts.call(check.function))
     except NotApplicable as reason:
-        return Outcome(check, Status.SKIPPED, reason=str(reason))
+        return Outcome(check, Status.SKIPPED, reason=str(reason), unasked=isinstance(reason, NotAsked))
     except NotRunning as reason:
         return Outcome(check, Status.UNKNOWN, reason=str(reason), not_running=True)
     except Unavailable as reason:

@@ -26,14 +26,17 @@ class Effort(enum.IntEnum):
     SWITCH_FLAVOUR = 9
     ONE_ORIGIN = 10
     CHANGE_BRANCH = 11
+    NEW_TOOLKIT = 12  # this and the next only where a user asks for them
+    NEW_LIBRARY = 13
 
 
 # Programs that also end well with other codes than 0. zypper(8): 102 reboot needed, 103 zypper itself was updated,
 # 106 a repository was left out, 107 a package's script failed.
 SUCCESS_CODES = {"zypper": (0, 102, 103, 106, 107)}
 
-# What package managers need in their environment to ask nothing and to restart nothing by themselves.
-ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
+# What package managers need in their environment to ask nothing and to restart nothing by themselves; and our own hook
+# must not stop a repair that ends with the restart which the hook would warn of.
+ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "GPUDOCTOR_ENFORCE": "false"}
 
 
 class Risk(enum.IntEnum):
@@ -66,6 +69,10 @@ class Run(NamedTuple):
         import shlex
 
         return shlex.join(self.argv)
+
+    def succeeds_with(self, exit_code: int) -> bool:
+        """Did the command do what it is for, by its exit code?"""
+        return exit_code in SUCCESS_CODES.get(self.argv[0], (0,))
 
 
 class WriteFile(NamedTuple):
@@ -115,8 +122,15 @@ class Manual(NamedTuple):
 Action = Run | WriteFile | RemoveFile | Reboot | Manual
 
 
+# The way back from a step that proves something and changes nothing.
+NOTHING_TO_UNDO = Run(("true",))
+
+
 class Step(NamedTuple):
-    """One change as data. File actions are undone from the journal; `undo` is for the others (None: it cannot be)."""
+    """One change as data. File actions are undone from the journal; `undo` is for the others (None: it cannot be).
+
+    An `undo` that is the action itself: it makes something from other files, and is run again when those are back.
+    """
 
     action: Action
     why: str
@@ -125,6 +139,16 @@ class Step(NamedTuple):
     root: bool = True
     verify: Run | None = None
     undo: Run | Manual | None = None
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Is it a trial, a download or a proof?"""
+        return isinstance(self.action, Run) and (self.phase is Phase.SIMULATE or self.undo == NOTHING_TO_UNDO)
+
+    @property
+    def derives(self) -> bool:
+        """Does it only make something anew from other files: a cache, an initramfs?"""
+        return self.undo is not None and self.undo == self.action
 
 
 class Fix(NamedTuple):
@@ -214,7 +238,10 @@ def make_plan(report: Report, fixes: Iterable[Fix], facts: Facts) -> Plan:
     # One command may cure what several fixes were chosen for.
     distinct: dict[tuple[Action, Phase], Step] = {}
     for step in (step for candidate in chosen for step in candidate.steps):
-        distinct.setdefault((step.action, step.phase), step)
+        known = distinct.setdefault((step.action, step.phase), step)
+        distinct[step.action, step.phase] = known._replace(
+            root=known.root or step.root, risk=max(known.risk, step.risk)
+        )
     ordered = tuple(sorted(distinct.values(), key=lambda step: step.phase))
     return Plan(tuple(chosen), _one_reboot(ordered), tuple(alternatives), tuple(left), tuple(unknown))
 

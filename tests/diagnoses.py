@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from killed_runs import hold_out
+
 from gpudoctor import Run
 from gpudoctor.cli.check import diagnose_with
 from gpudoctor.diagnose import Finding, Report, Severity, Status
@@ -69,6 +71,7 @@ def diagnosed(host: Host) -> Diagnosis:
     crashed = {outcome.check.id: outcome.reason for outcome in report.outcomes if outcome.status is Status.CRASHED}
     assert crashed == {}, "\n".join(crashed.values())
     assert plan.unknown == ()
+    hold_out(plan.steps)
     for ranked in report.findings:
         assert ranked.finding.summary.endswith("."), ranked.finding.summary
         assert ranked.finding.evidence

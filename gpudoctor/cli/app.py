@@ -13,7 +13,7 @@ from gpudoctor.cli.options import CheckOptions
 
 app = typer.Typer(
     name="gpudoctor",
-    help="The doctor for NVIDIA GPU machines: names the true cause, with proof, and plans the least invasive repair.",
+    help="The doctor for NVIDIA GPU machines: names the true cause, with proof, and repairs it with the least change.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: importing rich would double its time
     pretty_exceptions_enable=False,
@@ -25,6 +25,14 @@ app = typer.Typer(
 class Format(str, Enum):
     TEXT = "text"
     JSON = "json"
+
+
+class RiskName(str, Enum):
+    """As `gpudoctor.repair.Risk`, which would import the engine."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
 
 
 class Backend(str, Enum):
@@ -113,33 +121,126 @@ def check_command(
 
 @app.command("fix")
 def fix_command(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="With --resume or --undo: which one. [default: the last]")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, restart included.")] = False,
+    allow: Annotated[
+        RiskName | None,
+        typer.Option("--allow", help="The highest risk of a step. [default: high; with --yes: medium]"),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="FILE", help="Carry out this plan (of --dry-run --format json) and no other."),
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="KIND=VERSION", help="Bring driver=580, cuda=12.8 or cudnn=9; repeatable."),
+    ] = None,
+    runfile: Annotated[
+        str | None, typer.Option("--runfile", metavar="FILE", help="With --to: NVIDIA's .run file to take it from.")
+    ] = None,
+    no_opengl: Annotated[
+        bool, typer.Option("--no-opengl", help="With --runfile: a driver without its OpenGL libraries.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after a crash, a restart or a failed step.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take a run back, as far as that is possible.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="List the runs there were.")] = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check or domain; repeatable.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this check or domain; repeatable.")] = None,
     script: Annotated[bool, typer.Option("--script", help="Print the plan as a shell script to review.")] = False,
     format: OutputFormat = Format.TEXT,
     output: Output = None,
-    detailed_exitcode: Annotated[bool, typer.Option(help="Exit with 2 if there is something to do.")] = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="With --dry-run: exit with 2 if there is something to do.")
+    ] = False,
     root: Root = None,
     kernel: KernelName = None,
     snapshot: SnapshotFile = None,
-    timeout: Timeout = 20.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="No diagnosis takes longer than this.")
+    ] = 20.0,
     python: Pythons = None,
 ) -> int:
-    """Plan the least invasive repair of what check finds."""
+    """Repair what check finds: plan, ask, act, verify; undo."""
     from gpudoctor.cli.fix import FixOptions, fix
 
     return fix(
         FixOptions(
-            dry_run,
-            script,
-            format.value,
-            output,
-            detailed_exitcode,
-            root,
-            kernel,
-            snapshot,
-            timeout,
-            tuple(python or ()),
+            dry_run=dry_run,
+            script=script,
+            yes=yes,
+            allow=allow and allow.value,
+            plan=plan,
+            resume=resume,
+            undo=undo,
+            history=history,
+            run=run,
+            only=tuple(only or ()),
+            skip=tuple(skip or ()),
+            format=format.value,
+            output=output,
+            detailed_exitcode=detailed_exitcode,
+            root=root,
+            kernel=kernel,
+            snapshot=snapshot,
+            timeout=timeout,
+            python=tuple(python or ()),
+            to=tuple(to or ()),
+            runfile=runfile,
+            no_opengl=no_opengl,
         ),
+    )
+
+
+@app.command("hook")
+def hook_command(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="apt, kernel, dnf, zypper, pacman, cron, systemd or ci.")
+    ] = None,
+    install: Annotated[bool, typer.Option("--install", help="Write the files that are printed without it.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the files away.")] = False,
+    enforce: Annotated[
+        bool, typer.Option("--enforce", help="Stop an upgrade after which the GPU would not work. [default: warn]")
+    ] = False,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="mail:ADDRESS, syslog, wall or command:/PATH; repeatable."),
+    ] = None,
+    expect_gpus: Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")] = None,
+    root: Annotated[str | None, typer.Option(metavar="DIR", help="In a mounted root file system.")] = None,
+    command: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The gpudoctor that the hook calls. [default: this one]")
+    ] = None,
+) -> int:
+    """Let upgrades, timers and CI runners call the doctor."""
+    from gpudoctor.cli.hook import HookOptions, hook
+
+    return hook(HookOptions(kind, install, remove, enforce, tuple(notify or ()), expect_gpus, root, command))
+
+
+@app.command("preflight")
+def preflight_command(
+    command: Annotated[
+        str | None,
+        typer.Option("--command", metavar="WORDS", help='What you will run: "apt upgrade", "install NAME".'),
+    ] = None,
+    simulation: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A plan made before, or elsewhere; - is standard input.")
+    ] = None,
+    format: OutputFormat = Format.TEXT,
+    output: Output = None,
+    root: Root = None,
+    kernel: KernelName = None,
+    snapshot: SnapshotFile = None,
+    timeout: Timeout = 60.0,
+) -> int:
+    """Say beforehand whether an upgrade would break the GPU."""
+    from gpudoctor.cli.preflight import PreflightOptions, preflight
+
+    return preflight(
+        PreflightOptions(command, simulation, format.value, output, root, kernel, snapshot, timeout),
     )
 
 

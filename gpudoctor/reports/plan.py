@@ -5,6 +5,7 @@ from typing import NamedTuple
 from gpudoctor.diagnose import Report
 from gpudoctor.facts.system import Confinement
 from gpudoctor.host import Unavailable
+from gpudoctor.plan_data import Scope, plan_hash
 from gpudoctor.registry import Facts
 from gpudoctor.repair import Effort, Plan
 
@@ -20,6 +21,18 @@ class PlanReport(NamedTuple):
     report: Report
     plan: Plan
     place: Place
+    machine: str = ""  # see `machine_identity`; "" where it cannot be told
+    scope: Scope = Scope()
+
+    @property
+    def cures(self) -> tuple[str, ...]:
+        """Ids of the findings that the plan is to cure."""
+        return tuple(dict.fromkeys(id for chosen in self.plan.chosen for id in chosen.cures))
+
+    @property
+    def hash(self) -> str:
+        """Tells this plan from every other."""
+        return plan_hash(self.machine, self.scope, self.cures, self.plan.steps)
 
 
 def place_of(facts: Facts, plan: Plan) -> Place:

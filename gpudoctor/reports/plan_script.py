@@ -16,7 +16,7 @@ def as_script(planned: PlanReport) -> str:
 
 
 def _lines(planned: PlanReport) -> Iterator[str]:
-    report, plan, place = planned
+    report, plan, place = planned.report, planned.plan, planned.place
     yield "#!/bin/sh"
     whose = ", as root" if any(step.root for step in plan.steps) or not plan.steps else ", as the environment's owner"
     yield f"# Repair plan of gpudoctor {__version__}. Read it before you run it{whose}."
@@ -32,7 +32,7 @@ def _lines(planned: PlanReport) -> Iterator[str]:
     for number, step in enumerate(plan.steps, 1):
         yield ""
         yield from _comment(f"Step {number} of {len(plan.steps)} ({step.risk.name.lower()} risk): {step.why}")
-        if step.undo is not None:
+        if step.undo is not None and not step.changes_nothing:
             yield from _comment(f"To undo it: {step.undo}")
         yield from _commands(step.action, owners=_is_owners(step))
         yield from _verification(step, number)

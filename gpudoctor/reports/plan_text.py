@@ -10,9 +10,9 @@ from gpudoctor.reports.plan import PlanReport
 from gpudoctor.reports.text import visible
 
 
-def as_text(planned: PlanReport, *, colour: bool) -> str:
+def as_text(planned: PlanReport, *, colour: bool, dry_run: bool = True) -> str:
     """80 columns, or the terminal's own width."""
-    report, plan, place = planned
+    report, plan, place = planned.report, planned.plan, planned.place
     page = new_page(colour=colour)
     for ranked in report.findings:
         style = {"ERROR": "bold red", "WARNING": "bold yellow", "INFO": "bold cyan"}[ranked.severity.name]
@@ -22,7 +22,7 @@ def as_text(planned: PlanReport, *, colour: bool) -> str:
         page.print(Text(place.notice, style="bold"))
     if plan.steps:
         page.print()
-        page.print(Text("Plan, changing nothing now:", style="bold"))
+        page.print(Text("Plan, changing nothing now:" if dry_run else "Plan:", style="bold"))
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("#", justify="right", no_wrap=True)
         table.add_column("step", ratio=1, overflow="fold")  # paths are to be copied whole
@@ -50,6 +50,6 @@ def _step(step: Step) -> Text:
     details.append(step.why)
     if step.verify is not None:
         details.append(f"verify: {step.verify}")
-    if step.undo is not None:
+    if step.undo is not None and not step.changes_nothing:
         details.append(f"undo: {step.undo}")
     return Text("\n").join([action, *(Text(visible(detail), style="dim") for detail in details)])

@@ -84,7 +84,7 @@ def test_the_quick_door_leaves_all_else_to_typer(arguments: list[str]) -> None:
         (["check", "--expect-gpus", "-1"], "expect-gpus"),
         (["check", "--output", "/no/such/folder/x"], "cannot write /no/such/folder/x"),
         (["nonsense"], "nonsense"),
-        (["fix"], "--dry-run"),
+        (["fix", "--resume", "--undo"], "two things to do"),
         (["fix", "--script", "--format", "json"], "two formats"),
         (["explain", "zzz no such thing zzz"], "no check is called"),
         (["snapshot", "--root", "/no/such/place"], "no such directory"),

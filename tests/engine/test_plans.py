@@ -223,5 +223,5 @@ def test_fix_on_a_snapshot_prints_a_plan_and_says_where(tmp_path: Path) -> None:
     assert "systemctl reboot" in done.stdout or "modprobe" in done.stdout
     assert NEW in done.stdout
     assert gpudoctor("fix", "--dry-run", "--snapshot", str(path), "--detailed-exitcode").returncode == 2
-    assert fix(FixOptions(True, True, "text", str(tmp_path / "x.sh"), False, None, None, str(path), 20.0)) == 0
+    assert fix(FixOptions(script=True, output=str(tmp_path / "x.sh"), snapshot=str(path))) == 0
     subprocess.run(["sh", "-n", str(tmp_path / "x.sh")], check=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 
 import pytest
+from killed_runs import hold_out
 from step_rules import broken_rules
 
 from gpudoctor import Finding, Findings, Manual, Run, Step
@@ -22,13 +23,15 @@ load_plugins(fixes=True)
 
 
 def _held_to_the_rules(id: str, function: Callable[..., Iterable[Step]]) -> Callable[..., Iterator[Step]]:
-    """The same fix; a step that breaks a rule fails the test that sees it, whatever it is about."""
+    """The same fix; a step that breaks a rule, or that does not survive being killed, fails the test that sees it."""
 
     @wraps(function)
     def steps(*args: object, **kwargs: object) -> Iterator[Step]:
-        for step in function(*args, **kwargs):
+        made = tuple(function(*args, **kwargs))
+        for step in made:
             assert broken_rules(step) == [], (id, step)
-            yield step
+        hold_out(tuple(sorted(made, key=lambda step: step.phase)))
+        yield from made
 
     return steps
 

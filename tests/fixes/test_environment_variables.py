@@ -247,7 +247,7 @@ def test_one_file_is_written_once() -> None:
     facts = (found, known, files({BASHRC: text}), FrameworkBuilds((TORCH,)), shadow(), ADA)
     steps = steps_of("correct-environment", *facts)
     assert [step.action for step in steps if isinstance(step.action, WriteFile)] == [
-        WriteFile(BASHRC, f"# gpudoctor: {home}\n# gpudoctor: {path_line}\n  {hidden}\n# gpudoctor: {hidden}\n")
+        WriteFile(BASHRC, f"# gpudoctor: {home}\n# gpudoctor: {path_line}\n  {hidden}\n# gpudoctor: {hidden}\n", text)
     ]
     assert f"Take out or correct line 3 of {BASHRC}" in texts_for_people(steps)  # it is indented
 
