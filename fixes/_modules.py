@@ -58,11 +58,18 @@ def source_to_build(dkms: Dkms, version: str) -> DkmsSource | None:
     return next((source for source in able if source.version == version), next(iter(able), None))
 
 
-def load(kernel: Kernel, driver: LoadedDriver | Unavailable, modules: LoadedModules | Unavailable) -> Iterator[Step]:
-    """Load the driver now, or restart where another driver is in its place; nothing on a mounted disk."""
+def load(
+    kernel: Kernel, driver: LoadedDriver | Unavailable, modules: LoadedModules | Unavailable, version: str = ""
+) -> Iterator[Step]:
+    """Load the driver now, or restart where another driver is in its place; nothing on a mounted disk.
+
+    `version`: of the module on the disk, where that is known; a driver of this version that is loaded goes on.
+    """
     if not kernel.running:
         return
     if isinstance(driver, LoadedDriver) and driver.loaded:
+        if driver.version == version:
+            return
         yield restart("Another version of the driver is loaded; the new one takes its place at the next start.")
     elif isinstance(modules, LoadedModules) and any(rival in modules.users for rival in RIVALS):
         yield restart("nouveau holds the GPU now; after a restart the NVIDIA module takes it.")
@@ -133,5 +140,5 @@ def refresh_initramfs(
         Phase.REBUILD,
         Risk.MEDIUM,
         verify=written,
-        undo=Manual(f"When the other steps are undone, run it again: {' '.join(argv)}"),
+        undo=Run(argv),
     )

@@ -1,6 +1,5 @@
 """Another release of the driver: an older branch for GPUs that newer ones dropped, a newer one for newer GPUs."""
 
-import re
 from collections.abc import Iterator
 
 from gpudoctor import Effort, Findings, Manual, Phase, Risk, Run, Step, Unavailable, fix
@@ -14,13 +13,11 @@ from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 
+from ._branches import UBUNTU, how_by_hand, rpm_fusion_exchange, ubuntu_exchange
 from ._modules import after_package_change, lacking, load, name_to_be
 from ._packaging import back_to, change, finish_first, targets
 from ._proofs import installed, module_for
 from ._scope import by_hand_if_unsafe, own_driver
-
-# nvidia-driver-580-server-open: what a person chose, by branch and kind.
-_UBUNTU = re.compile(r"(nvidia-(?:driver|headless|headless-no-dkms|utils))-(\d{3})(-server)?(-open)?")
 
 
 @fix(
@@ -50,9 +47,11 @@ def change_branch(
     if not branch:
         return
     open_module = any(gpu.module == "open-only" for gpu in chosen)
-    exchange = _ubuntu(packages, branch, open_module) if manager.kind == "apt" and system.id != "debian" else {}
+    exchange = {}
+    if manager.kind == "apt" and system.id != "debian":
+        exchange = ubuntu_exchange(packages, branch, open_module=open_module)
     if older and manager.kind == "dnf":
-        exchange = _rpm_fusion(packages, branch)
+        exchange = rpm_fusion_exchange(packages, branch)
     if not exchange:
         yield _by_hand(manager, system, branch, older, chosen[0])
         return
@@ -101,7 +100,7 @@ def upgrade_driver(
         return
     version = newest(member.version for member in members)
     # Where the branch stands in the packages' names an upgrade never leaves it: that is for change-branch.
-    named = any(_UBUNTU.fullmatch(package.name) for package in packages.installed())
+    named = any(UBUNTU.fullmatch(package.name) for package in packages.installed())
     latest = _branch_for(list(gpus.gpus), older=False) if isinstance(gpus, PciGpus) else ""
     asked = {id for id, _ in findings.items}
     if "driver.gpu-newer-than-driver" in asked and named and not version.startswith(latest):
@@ -129,46 +128,8 @@ def _branch_for(gpus: list[PciGpu], older: bool) -> str:
     return newest(gpu.first_driver for gpu in gpus if gpu.first_driver).partition(".")[0]
 
 
-def _ubuntu(packages: Packages, branch: str, open_module: bool) -> dict[str, str]:
-    found = {}
-    for package in packages.installed():
-        match = _UBUNTU.fullmatch(package.name)
-        if match and match[2] != branch:
-            # nvidia-utils has no flavour.
-            flavour = "-open" if open_module and not match[1].endswith("utils") else ""
-            found[package.name] = f"{match[1]}-{branch}{match[3] or ''}{flavour}"
-    return found
-
-
-def _rpm_fusion(packages: Packages, branch: str) -> dict[str, str]:
-    """akmod-nvidia to akmod-nvidia-580xx, xorg-x11-drv-nvidia-cuda to xorg-x11-drv-nvidia-580xx-cuda."""
-    found = {}
-    for package in packages.installed():
-        for stem in ("akmod-nvidia", "xorg-x11-drv-nvidia"):
-            rest = package.name.removeprefix(stem)
-            if rest != package.name and "xx" not in rest and rest in ("", "-open", "-cuda"):
-                found[package.name] = f"{stem}-{branch}xx{rest.removesuffix('-open')}"
-    return found if any(name.startswith("akmod") for name in found) else {}
-
-
 def _by_hand(manager: PackageManager, system: OperatingSystem, branch: str, older: bool, gpu: PciGpu) -> Step:
-    match manager.kind:
-        case "apt" if system.id == "debian":
-            how = f"Install a driver of branch {branch} {'or older' if older else 'or newer'} for Debian: its own "
-            how += "packages of this or another release (nvidia-driver, nvidia-tesla-BRANCH-driver), or NVIDIA's "
-            how += f"repository with nvidia-driver-pinning-{branch}."
-        case "dnf":
-            how = f"Take branch {branch} of NVIDIA's repository, by its pin (nvidia-driver-pinning-{branch}) or its "
-            how += f"stream (`dnf module switch-to nvidia-driver:{branch}-dkms`)."
-        case "zypper":
-            how = "Install the module and compute packages of the G0x series that NVIDIA's repository has for branch "
-            how += f"{branch}, and lock them with `zypper addlock`."
-        case "pacman" if older:
-            how = f"Install nvidia-{branch}xx-dkms and nvidia-{branch}xx-utils from the AUR in place of today's."
-        case "pacman":
-            how = "Upgrade the whole system: Arch has the newest branch only."
-        case _:
-            how = f"Install a driver of branch {branch}, from one origin only."
+    how = how_by_hand(manager, system, branch, older=older)
     return Step(
         Manual(f"{how} Remove nothing before the new one can be had, and try it out without changes first."),
         f"{gpu.label} needs branch {branch} {'at most' if older else 'at least'}, and which packages bring it here is "

@@ -7,6 +7,7 @@ from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.system import OperatingSystem
 from gpudoctor.facts.toolkits import CudaToolkits
 
+from ._compilers import older_compiler
 from ._remedies import by_remedy
 from ._scope import by_hand_if_unsafe, file_path
 
@@ -71,17 +72,7 @@ def choose_host_compiler(
             root=False,
         )
         return
-    able = [major for major in compilers.versions if major <= limit] if isinstance(compilers, HostCompilers) else []
-    family = system.family if isinstance(system, OperatingSystem) else ""
-    major = max(able, default=limit)
-    package = {"debian": f"`sudo apt-get install g++-{major}`", "suse": f"`sudo zypper install gcc{major}-c++`"}
-    first = "" if able else f"Install it first: {package.get(family, f'g++ {major} of your distribution')}. "
-    yield Step(
-        Manual(f"{first}Put `export NVCC_CCBIN=/usr/bin/g++-{major}` into ~/.profile."),
-        f"nvcc {toolkit.version} accepts gcc up to {limit}; plain gcc can stay as it is for everything else.",
-        Phase.AFTERWARDS,
-        root=False,
-    )
+    yield older_compiler(toolkit.version, limit, compilers, system)
 
 
 @fix(

@@ -178,6 +178,36 @@ def replace(manager: PackageManager, new: Sequence[str], old: Sequence[str]) -> 
     raise ValueError(manager.kind)
 
 
+def exchange_versions(
+    manager: PackageManager,
+    new: Mapping[str, str],
+    old: Sequence[str] = (),
+    *,
+    older: bool = False,
+    lean: bool = False,
+) -> Argv | None:
+    """Install packages in these versions ("" any) and remove `old` in one transaction; None where that cannot be said.
+
+    `older`: some of them are older than what is installed. `lean`: without what they merely recommend.
+    """
+    words = [_exactly(manager, package_name(name), version) for name, version in new.items()]
+    old = [package_name(name) for name in old]
+    match manager.kind:
+        case "apt":
+            words += [f"{name}-" for name in old]
+            options = ("--allow-downgrades",) * older + ("--no-install-recommends",) * lean
+            return _apt("install", *options, *words, removing=bool(old))
+        case "dnf":
+            return ("dnf", "-y", "install", *(("--allowerasing",) if old else ()), *words)
+    return None
+
+
+def _exactly(manager: PackageManager, name: str, version: str) -> str:
+    if not version:
+        return name
+    return f"{name}{'=' if manager.kind == 'apt' else '-'}{package_version(version)}"
+
+
 def remove(manager: PackageManager, names: Sequence[str]) -> Argv:
     """Remove packages; their settings stay, and so does what nothing needs any more."""
     names = [package_name(name) for name in names]

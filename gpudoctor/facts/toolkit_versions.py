@@ -39,7 +39,7 @@ def version_of(host: Host, folder: str, header: str, header_version: str) -> tup
     with, the header; then what conda and the runtime library are called. The folder's name is last, for anybody can
     give a folder any name; its source is the folder.
     """
-    release = _of_json(host.read(f"{folder}/version.json") or "")
+    release = version_in(host.read(f"{folder}/version.json") or "")
     if release:
         return release, f"{folder}/version.json"
     release = (host.read(f"{folder}/version.txt") or "").partition("CUDA Version ")[2].strip()
@@ -61,8 +61,8 @@ def version_of(host: Host, folder: str, header: str, header_version: str) -> tup
     return number, folder if number else ""
 
 
-def _of_json(text: str) -> str:
-    """ "12.4.1" of {"cuda": {"name": "CUDA SDK", "version": "12.4.1"}, ...}, "" of anything else."""
+def version_in(text: str) -> str:
+    """Of a version.json: "12.4.1" of {"cuda": {"name": "CUDA SDK", "version": "12.4.1"}, ...}, "" of anything else."""
     import json  # here for start-up: many machines have no toolkit
 
     try:

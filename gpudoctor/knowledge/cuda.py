@@ -86,6 +86,11 @@ def packaged_driver(cuda: str) -> str | None:
     return next((row["driver"] for row in load_table("cuda")["toolkits"] if row["cuda"] == cuda), None)
 
 
+def toolkit_packaged_with(driver: str) -> str | None:
+    """The toolkit release that came with a Linux driver ("550.54.15": "12.4.1"); of several the newest."""
+    return next((row["cuda"] for row in reversed(load_table("cuda")["toolkits"]) if row["driver"] == driver), None)
+
+
 def newest_cuda() -> tuple[int, int]:
     """The newest CUDA release whose driver branch is known."""
     return max(version_pair(row["cuda"]) for row in load_table("cuda")["branches"])

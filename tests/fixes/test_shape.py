@@ -132,7 +132,12 @@ GOOD = Step(Run(("depmod", "-a")), "The list of modules is behind.", verify=Run(
         (GOOD._replace(verify=None), "without a proof"),
         (GOOD._replace(undo=None), "without a way back"),
         (GOOD._replace(action=Run(("/usr/bin/x", "y"))), "by its path"),
+        (GOOD._replace(action=Run(("/usr/local/cuda-12.8/bin/sh", "y"))), "by its path"),
+        (GOOD._replace(action=Run(("/home/ada/bin/gpudoctor", "fix"))), "by its path"),
         (GOOD._replace(action=Run(("sudo", "x"))), "no program of its own"),
+        (GOOD._replace(action=Run(("sh", "-c", "x"))), "no program of its own"),
+        (GOOD._replace(action=Run(("sh", "/tmp/a.run", "x"))), "no program of its own"),
+        (GOOD._replace(action=Run(("sh", "relative.run", "--silent"))), "no program of its own"),
         (GOOD._replace(verify=Run(("a", "|", "b"))), "words for a shell"),
         (GOOD._replace(undo=Run(("apt-get", "purge", "x"))), "never done"),
         (GOOD._replace(action=Run(("apt-get", "remove", "nvidia-*"))), "a pattern"),
@@ -182,7 +187,10 @@ def test_every_driver_check_has_a_fix():
     ("check", "order"),
     [
         ("driver.library-mismatch", ["repair-the-host", "reload-driver", "reboot"]),
-        ("kernel.headers-missing", ["install-headers", "install-kernel-with-headers"]),
+        (
+            "kernel.headers-missing",
+            ["install-headers", "install-kernel-with-headers", "remove-kernel-without-headers"],
+        ),
         ("kernel.uvm-wedged", ["repair-the-host", "reload-uvm", "restart-anew"]),
     ],
 )
