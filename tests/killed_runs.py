@@ -10,7 +10,17 @@ import traceback
 from functools import cache
 from pathlib import Path
 
-from toy_machine import State, ToyMachine, can_stay, carried_to_the_end, shape, stays_behind, taken_back, the_run
+from toy_machine import (
+    State,
+    ToyMachine,
+    can_stay,
+    carried_to_the_end,
+    kind,
+    representative,
+    stays_behind,
+    taken_back,
+    the_run,
+)
 
 from gpudoctor.journal import Progress, Stage
 from gpudoctor.repair import Step
@@ -21,9 +31,11 @@ _MEMORY = Path("/dev/shm")  # a journal is written thousands of times here, each
 
 def hold_out(steps: tuple[Step, ...]) -> int:
     """Kill this plan everywhere, unless one of its shape was killed before. Returns in how many places it was."""
-    if not steps or shape(steps) in _seen:
+    steps = representative(steps)
+    shape = tuple(kind(step) for step in steps)
+    if not steps or shape in _seen:
         return 0
-    _seen.add(shape(steps))
+    _seen.add(shape)
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None

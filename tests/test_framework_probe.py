@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import gpudoctor
+from disk_trees import let_everybody_in
 
 from gpudoctor.facts.deep import DeepTrials, DeepWanted, FrameworkTrial
 from gpudoctor.facts.environment import Environment
@@ -48,8 +49,7 @@ def environment(tmp_path: Path) -> Path:
     info = site / "torch-9.9.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Name: torch\nVersion: 9.9\n\n", encoding="utf-8")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_everybody_in(tmp_path)
     return prefix
 
 

@@ -208,21 +208,31 @@ def _died(work: Callable[[], None]) -> bool:
     return False
 
 
-def shape(steps: tuple[Step, ...]) -> tuple[object, ...]:
-    """What the executor goes by: plans of one shape are carried out alike, and a third step of a kind like a second."""
-    kinds = [
-        (
-            type(step.action).__name__,
-            isinstance(step.action, WriteFile) and step.action.was is None,
-            step.changes_nothing,
-            step.phase is Phase.RELOAD,
-            step.derives,
-            step.verify is not None,
-            type(step.undo).__name__,
-        )
-        for step in steps
-    ]
-    return tuple(kind for place, kind in enumerate(kinds) if kinds[max(0, place - 2) : place] != [kind, kind])
+def kind(step: Step) -> tuple[object, ...]:
+    """All of a step that the executor goes by."""
+    return (
+        type(step.action).__name__,
+        isinstance(step.action, WriteFile) and step.action.was is None,
+        step.changes_nothing,
+        step.phase is Phase.RELOAD,
+        step.derives,
+        step.verify is not None,
+        type(step.undo).__name__,
+    )
+
+
+def representative(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps without those that only repeat: a third time that one kind follows another tells nothing new, and the
+    time that a plan takes to be killed everywhere grows with the cube of its length.
+    """
+    seen: dict[tuple[object, ...], int] = {}
+    kept: list[Step] = []
+    for step in steps:
+        neighbours = (kind(kept[-1]) if kept else (), kind(step))
+        seen[neighbours] = seen.get(neighbours, 0) + 1
+        if seen[neighbours] <= 2:
+            kept.append(step)
+    return tuple(kept)
 
 
 def stays_behind(steps: tuple[Step, ...], journal: Journal) -> set[str]:

@@ -20,7 +20,7 @@ from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import Phase, Plan, make_plan
 
 APT = "/var/lib/apt/lists"
-DEBIANS = f"{APT}/deb.debian.org_debian_dists_bookworm"
+DEBIANS = f"{APT}/archive.invalid_debian_dists_bookworm"
 UBUNTUS = f"{APT}/archive.ubuntu.com_ubuntu_dists_noble-updates"
 NVIDIAS = f"{APT}/developer.download.nvidia.com_compute_cuda_repos_ubuntu2404_x86%5f64"
 OWN = OwnInstallation("/opt/gpudoctor/bin/gpudoctor", True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from command_line import gpudoctor
+from disk_trees import let_everybody_in
 from live_machines import NEW, OLD, UPGRADED, debian
 
 from gpudoctor.cli.check import diagnose_with
@@ -160,8 +161,7 @@ def test_a_script_that_root_runs_leaves_no_files_of_roots_in_an_environment(tmp_
     program.parent.mkdir()
     program.symlink_to("/usr/bin/id")
     os.chown(program, 65534, 65534, follow_symlinks=False)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_everybody_in(tmp_path)
 
     def install(weather: Weather) -> Iterator[Step]:
         yield Step(Run((str(program), "-un")), "somebody's own", Phase.INSTALL, root=False)

@@ -14,7 +14,7 @@ from gpudoctor.testing import MachineTree
 
 ASKED = Wanted((Request("driver", "535"),))
 APT = "/var/lib/apt/lists"
-DEBIAN = "deb.debian.org_debian_dists_bookworm"
+DEBIAN = "archive.invalid_debian_dists_bookworm"
 NVIDIA = "developer.download.nvidia.com_compute_cuda_repos_ubuntu2404_x86%5f64"
 STANZA = (
     "Package: {}\nVersion: {}\nArchitecture: amd64\nDepends: libc6, cuda-a (= 1) | cuda-b\nSize: 7\nInstalled-Size: 2\n"
