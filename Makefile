@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: check test test-slow lint clean
+.PHONY: check test test-slow test-full lint clean
 
 check: $(VENV)/.installed          ## run the doctor on this machine
 	$(BIN)/gpudoctor check
 
 test: $(VENV)/.installed           ## all fast tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
-test-slow: $(VENV)/.installed      ## real packages of the distribution
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/.installed      ## real packages of the distribution, real Debian roots broken and repaired
+	$(BIN)/python -m pytest -rs -m "slow and not full"
+
+test-full: $(VENV)/.installed      ## the same with NVIDIA's whole source, and in a virtual machine: a quarter of an hour
+	$(BIN)/python -m pytest -rs -m full
 
 lint: $(VENV)/.installed           ## ruff and mypy
 	$(BIN)/ruff check .

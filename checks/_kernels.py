@@ -77,9 +77,12 @@ def kernels_without_module(
         evidence += [event_evidence(event)] if event else []
         if installed:
             consequence += _arrived(event)
+        if release == kernels.next_boot and lacks_initramfs(release, kernels):
+            severity = Severity.ERROR
+            warning = "do not restart this machine, for that kernel has" if kernel.running else "it has"
+            consequence = f"{warning} no initramfs and will probably not find its disk; {consequence}"
+            evidence.append(Evidence("/boot", f"no initramfs of {release}"))
         fallback = _fallback(kernels, files, versions, release)
-        if lacks_initramfs(release, kernels):
-            fallback += f" Kernel {release} has no initramfs either: the machine will probably not start with it."
         found.append(
             KernelWithoutModule(
                 *(release, installed, next_boot, severity, words, consequence, tuple(evidence), fallback, load)
@@ -155,13 +158,15 @@ def arrival(release: str, history: PackageHistory | Unavailable) -> PackageEvent
 def _arrived(event: PackageEvent | None) -> str:
     if event is None:
         return ""
+    if not event.when:
+        return "; this upgrade brings that kernel"
     return f"; that kernel came on {' '.join(event.when.split())}" + (f" by `{event.command}`" if event.command else "")
 
 
 def event_evidence(event: PackageEvent) -> Evidence:
     """One line of the package manager's history."""
     change = f"{event.old} -> {event.new}" if event.old and event.new else event.new or event.old
-    value = f"{' '.join(event.when.split())} {event.command or event.action}: {event.package} {change}".rstrip()
+    value = f"{' '.join(event.when.split())} {event.command or event.action}: {event.package} {change}".strip()
     return Evidence(event.source, value if event.complete else value + " (interrupted)")
 
 

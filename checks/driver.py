@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNodes
+from gpudoctor.facts.kernel_headers import flavour_to_follow
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverWanted
@@ -34,6 +36,7 @@ def not_installed(
     kernel: Kernel,
     files: ModuleFiles,
     system: OperatingSystem,
+    packages: Packages | Unavailable,
 ) -> Iterator[Finding]:
     """There is an NVIDIA GPU in the machine, and no NVIDIA driver was ever installed.
 
@@ -72,14 +75,15 @@ def not_installed(
             Evidence("installed packages", "none brings an NVIDIA driver; no DKMS source, no trace of an installer"),
             Evidence("/etc/ld.so.cache", "no libcuda.so.1, no libnvidia-ml.so.1"),
         ),
-        f"Install the driver from the packages of your distribution{_how_to_install(system)}.{fit}",
+        f"Install the driver from the packages of your distribution{_how_to_install(system, kernel, packages)}.{fit}",
     )
 
 
-def _how_to_install(system: OperatingSystem) -> str:
+def _how_to_install(system: OperatingSystem, kernel: Kernel, packages: Packages | Unavailable) -> str:
     match system.family:
         case "debian" if system.id == "debian":
-            return ": add non-free to the apt sources, then `apt install linux-headers-amd64 nvidia-driver`"
+            headers = f"linux-headers-{flavour_to_follow(kernel.release, packages)}"
+            return f": add non-free to the apt sources, then `apt install {headers} nvidia-driver`"
         case "debian":
             return ": `sudo ubuntu-drivers install` picks the one that fits"
         case "fedora":

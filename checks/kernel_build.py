@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check
 from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.dkms import Dkms, DkmsBuild
+from gpudoctor.facts.package_names import concerns_gpu
+from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 
 from ._kernels import KernelsWithoutModule, KernelWithoutModule, failed_builds
@@ -52,8 +54,15 @@ KERNEL_WORDS = (
 )
 
 
+# As the shells of Debian and of all others say it.
+_NO_COMPILER = re.compile(r"\b(?:gcc|cc|clang)(?:-\d+)?: (?:command )?not found")
+
+
 def culprit_of(errors: Sequence[str]) -> tuple[Culprit, str]:
     """Whom the lines blame, and the first line that does."""
+    for line in errors:
+        if _NO_COMPILER.search(line):
+            return Culprit.COMPILER, line.strip()
     for culprit, words in ((Culprit.COMPILER, COMPILER_WORDS), (Culprit.KERNEL, KERNEL_WORDS)):
         for line in errors:
             if any(word in line for word in words):
@@ -111,9 +120,11 @@ def compiler_mismatch(
     for bare, source, build in failed:
         culprit, line = culprit_of(build.errors)
         if culprit is Culprit.COMPILER:
+            gone = _NO_COMPILER.search(line) is not None
+            why = "of this kernel is not installed" if gone else "is not the one that built this kernel"
             yield Finding(
-                f"The NVIDIA module {source.version} was not built for {bare.words}, because the compiler is not the "
-                f"one that built this kernel: {bare.consequence}.",
+                f"The NVIDIA module {source.version} was not built for {bare.words}, because the compiler {why}: "
+                f"{bare.consequence}.",
                 bare.release,
                 (_log_evidence(build, line), *_compilers(bare, kernel, compilers), *bare.evidence),
                 _use_compiler(bare, kernel, system),
@@ -220,15 +231,18 @@ def driver_too_old_for_kernel(confinement: Confinement, without: KernelsWithoutM
         r"DKMS module '?nvidia\S* failed to build",
     ],
 )
-def module_build_failed(confinement: Confinement, without: KernelsWithoutModule, dkms: Dkms) -> Iterator[Finding]:
+def module_build_failed(
+    confinement: Confinement, without: KernelsWithoutModule, dkms: Dkms, packages: Packages | Unavailable
+) -> Iterator[Finding]:
     """Building the NVIDIA module for this kernel failed.
 
     What: DKMS tried to compile the driver's module for this kernel and stopped with an error that
-    is neither about the compiler nor about the kernel's interfaces. Without the module nothing
-    can talk to the GPU on this kernel.
+    is neither about the compiler nor about the kernel's interfaces, or was interrupted. Without
+    the module nothing can talk to the GPU on this kernel.
 
     Proof: a make.log under /var/lib/dkms for this kernel, and no NVIDIA module under
-    /lib/modules/KERNEL; the first error line is shown.
+    /lib/modules/KERNEL; the first error line is shown. A log without one ends where the build was
+    interrupted.
 
     Repair: read the first error in the log, remove its cause (a full disk, a missing tool, an
     interrupted run), and build again with `dkms autoinstall`. Meanwhile boot a kernel that has
@@ -237,9 +251,22 @@ def module_build_failed(confinement: Confinement, without: KernelsWithoutModule,
     Reference: dkms(8).
     """
     own_driver(confinement)
+    unfinished = packages.unfinished() if isinstance(packages, Packages) else ()
+    stopped = any(concerns_gpu(package.name) for package in unfinished)
     for bare, source, build in failed_builds(dkms, without):
         culprit, line = culprit_of(build.errors)
-        if culprit is Culprit.UNKNOWN:
+        if not build.errors:
+            # With the package manager that ran it: packages.half-configured tells that, and more.
+            if not stopped:
+                yield Finding(
+                    f"DKMS was interrupted as it built the NVIDIA module {source.version} for {bare.words}: "
+                    f"{bare.consequence}.",
+                    bare.release,
+                    (_log_evidence(build, line), *bare.evidence),
+                    f"Build it again: `dkms autoinstall -k {bare.release}`{bare.load}.{bare.fallback}",
+                    bare.severity,
+                )
+        elif culprit is Culprit.UNKNOWN:
             yield Finding(
                 f"DKMS could not build the NVIDIA module {source.version} for {bare.words}: {bare.consequence}.",
                 bare.release,

@@ -180,9 +180,10 @@ def next_boot_module_missing(
 ) -> Iterator[Finding]:
     """The kernel that boots next has no NVIDIA module.
 
-    What: another kernel than the running one is the boot loader's choice, and no NVIDIA module
-    lies on the disk for it. All is well until the next reboot, be it planned or a power cut; then
-    the GPU is gone.
+    What: no NVIDIA module lies on the disk for the kernel that is the boot loader's choice: a
+    newer one than the running one, or the running one, whose file was deleted from under the
+    loaded driver. All is well until the next reboot, be it planned or a power cut; then the GPU
+    is gone.
 
     Proof: what the boot loader takes next (/vmlinuz, or GRUB's settings), and no nvidia*.ko under
     /lib/modules/KERNEL of that kernel.
@@ -201,7 +202,9 @@ def next_boot_module_missing(
     for bare in without.kernels:
         source = module_source(dkms, packages, versions)
         built_at_boot = source is not None and source.tool == "akmods" and bare.installed and bare.installed.headers
-        if bare.next_boot and not built_at_boot:
+        # The running kernel is mostly the one that boots next as well, and its file may be gone from under the driver.
+        next_boot = bare.next_boot or (bare.release == kernels.next_boot and versions.loaded)
+        if next_boot and not built_at_boot:
             yield Finding(
                 f"Kernel {bare.release} boots next, and there is no NVIDIA module for it: {bare.consequence}.",
                 bare.release,

@@ -12,7 +12,7 @@ from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Confinement, Kernel
 from gpudoctor.facts.versions import DriverVersions
 
-from ._build import build_steps
+from ._build import build_steps, version_to_build
 from ._modules import lacking, load
 from ._packaging import change, configure_all, waiting
 from ._proofs import there
@@ -73,7 +73,7 @@ def install_compiler(
     bare = lacking(kernel, kernels, files)
     yield from build_steps(bare, kernel, dkms, files, packages, versions)
     if kernel.release in bare:
-        yield from load(kernel, driver, modules)
+        yield from load(kernel, driver, modules, version_to_build(dkms, packages, versions))
 
 
 def _package(manager: PackageManager, major: int) -> tuple[str, str]:

@@ -2,25 +2,24 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
+from gpudoctor import Effort, Manual, Phase, Risk, Step, Unavailable, fix
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.driver_packages import driver_packages
-from gpudoctor.facts.kernel_headers import HeaderPackages, header_packages
+from gpudoctor.facts.headers_on_offer import HeadersOnOffer
+from gpudoctor.facts.kernel_headers import header_packages
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
-from gpudoctor.facts.package_manager import Argv, PackageManager, install, install_versions, remove
+from gpudoctor.facts.package_manager import PackageManager, install
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
-from ._build import build_steps, can_build, has_headers
+from ._build import FAMILIES, build_steps, can_build, has_headers, header_steps, version_to_build
 from ._modules import lacking, load, restart
-from ._packaging import change, finish_first
-from ._proofs import installed, there
+from ._packaging import change, configure_all, finish_first, waiting
+from ._proofs import installed
 from ._scope import by_hand_if_unsafe, own_driver
-
-_FAMILIES = {"apt": "debian", "dnf": "fedora", "zypper": "suse", "pacman": "arch"}
 
 
 @fix(
@@ -41,46 +40,21 @@ def install_headers(
     versions: DriverVersions,
     driver: LoadedDriver | Unavailable,
     modules: LoadedModules | Unavailable,
+    offer: HeadersOnOffer | Unavailable,
 ) -> Iterator[Step]:
     """Install the headers of the kernels that lack them, and build the NVIDIA module."""
     if not own_driver(confinement) or not manager.kind or not can_build(dkms, packages):
         return
     without_module = lacking(kernel, kernels, files)
     without_headers = [release for release in without_module if not has_headers(kernels, release)]
-    if not without_headers:
+    gone = isinstance(offer, HeadersOnOffer) and not {*without_headers} <= {*offer.releases}
+    if not without_headers or gone:
         return
     yield from finish_first(manager, packages)
-    for release in without_headers:
-        found = header_packages(_FAMILIES[manager.kind], system, release, packages)
-        follow = tuple(name for name in found.follow if packages.get(name) is None) if manager.kind == "apt" else ()
-        argv = _install_exact(manager, found, follow)
-        if argv is None:
-            yield Step(
-                Manual(f"Install the headers of kernel {release} from where that kernel came."),
-                "No installed package tells the version that the headers must have.",
-                Phase.INSTALL,
-            )
-            continue
-        yield from change(
-            manager,
-            argv,
-            f"Without its headers no module can be compiled for kernel {release}"
-            + (f"; {', '.join(follow)} brings them with every later kernel." if follow else "."),
-            there(f"/lib/modules/{release}/build"),
-            Run(remove(manager, (*found.exact, *follow))),
-        )
+    yield from header_steps(without_headers, manager, system, packages)
     yield from build_steps(without_module, kernel, dkms, files, packages, versions)
     if kernel.release in without_module:
-        yield from load(kernel, driver, modules)
-
-
-def _install_exact(manager: PackageManager, found: HeaderPackages, more: tuple[str, ...] = ()) -> Argv | None:
-    """Installs the headers of this very kernel; None where nothing tells their version. Raises UnsafeWord."""
-    if not found.exact:
-        return None
-    if found.version:
-        return install_versions(manager, dict.fromkeys(found.exact, found.version))
-    return install(manager, (*found.exact, *more))
+        yield from load(kernel, driver, modules, version_to_build(dkms, packages, versions))
 
 
 @fix("install-kernel-with-headers", cures=["kernel.headers-missing"], effort=Effort.BUILD_MODULE)
@@ -100,7 +74,7 @@ def install_kernel_with_headers(
         return
     bare = [release for release in lacking(kernel, kernels, files) if not has_headers(kernels, release)]
     for release in bare[-1:]:
-        found = header_packages(_FAMILIES[manager.kind], system, release, packages)
+        found = header_packages(FAMILIES[manager.kind], system, release, packages)
         if not found.images or manager.kind == "pacman":
             return
         names = (*found.images, *found.follow)
@@ -114,7 +88,7 @@ def install_kernel_with_headers(
             Manual("Choose the older kernel in the boot menu, under the advanced options; it stays installed."),
             risk=Risk.HIGH,
         )
-        if kernel.running:
+        if kernel.running and kernel.release in bare:
             yield restart("The new kernel runs after a restart only.", risk=Risk.HIGH)
 
 
@@ -126,6 +100,7 @@ def install_kernel_with_headers(
 @by_hand_if_unsafe
 def build_module(
     confinement: Confinement,
+    manager: PackageManager | Unavailable,
     kernel: Kernel,
     kernels: InstalledKernels,
     files: ModuleFiles,
@@ -143,17 +118,21 @@ def build_module(
         return
     for source in dkms.sources:
         for build in source.builds:
-            if build.kernel in bare and build.state == "failed":
-                errors = "; ".join(build.errors[:2]) or "no error line"
+            # Without an error it was interrupted, and nothing stands in its way.
+            if build.kernel in bare and build.state == "failed" and build.errors:
                 yield Step(
-                    Manual(f"Read {build.log} ({errors}) and remove the cause first."),
+                    Manual(f"Read {build.log} ({'; '.join(build.errors[:2])}) and remove the cause first."),
                     "The last build failed, and building again alone will not help if its cause is still there.",
                     Phase.SIMULATE,
                     root=False,
                 )
+    apt = isinstance(manager, PackageManager) and manager.kind == "apt"
+    if apt and isinstance(packages, Packages) and waiting(packages):
+        # The package that ran the build is left half configured by it, and builds as it is finished.
+        yield configure_all(packages)._replace(phase=Phase.CONFIGURE)
     yield from build_steps(bare, kernel, dkms, files, packages, versions)
     if kernel.release in bare:
-        yield from load(kernel, driver, modules)
+        yield from load(kernel, driver, modules, version_to_build(dkms, packages, versions))
 
 
 @fix("rerun-installer", cures=["kernel.module-missing", "kernel.next-boot-module-missing"], effort=Effort.BUILD_MODULE)

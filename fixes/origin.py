@@ -9,7 +9,7 @@ from gpudoctor.facts.driver_sets import branch_sets, makers, set_to_keep
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
-from gpudoctor.facts.package_manager import PackageManager, fetch, install, reinstall, remove
+from gpudoctor.facts.package_manager import PackageManager, fetch, install, package_version, reinstall, remove
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
@@ -17,7 +17,7 @@ from gpudoctor.facts.versions import DriverVersions
 
 from ._modules import refresh_initramfs, restart
 from ._packaging import change, finish_first, targets
-from ._proofs import gone, libraries_found, removed, there
+from ._proofs import gone, libraries_found, removed
 from ._scope import by_hand_if_unsafe, own_driver
 
 
@@ -133,7 +133,7 @@ def remove_runfile(
         "The packages are downloaded before anything is removed: without them the machine would be left without a "
         "driver.",
         Phase.SIMULATE,
-        verify=_downloaded(manager, members),
+        verify=_on_offer(manager, members, packages),
     )
     version = runfile.version or "that was installed by hand"
     yield Step(
@@ -168,13 +168,13 @@ def remove_runfile(
         yield restart("The module that was installed by hand may still be loaded.")
 
 
-def _downloaded(manager: PackageManager, members: Sequence[Package]) -> Run | None:
-    """apt-get ends with 0 even where a package cannot be downloaded any more; the file in its cache tells."""
-    plain = [package for package in members if ":" not in package.version]
-    first = next((p for p in plain if p.name.startswith(("libcuda1", "libnvidia-compute"))), next(iter(plain), None))
-    if manager.kind != "apt" or first is None:
+def _on_offer(manager: PackageManager, members: Sequence[Package], packages: Packages) -> Run | None:
+    """apt-get ends with 0 even where the installed version of a package cannot be had any more: it only says so."""
+    if manager.kind != "apt":
         return None
-    return there(f"/var/cache/apt/archives/{first.name}_{first.version}_{first.architecture}.deb")
+    versions = (package_version(package.version) for package in members)
+    names = (targets((package,), packages)[0] for package in members)
+    return Run(("apt-get", "--print-uris", "download", *(f"{n}={v}" for n, v in zip(names, versions, strict=True))))
 
 
 def _without_uninstaller(runfile: RunfileTraces, libraries: DriverLibraries | Unavailable) -> Step:

@@ -213,11 +213,11 @@ def free_space(
     listed = kernels.kernels if isinstance(kernels, InstalledKernels) else ()
     keep = {kernel.release, kernels.next_boot if isinstance(kernels, InstalledKernels) else ""}
     old = [installed_kernel.release for installed_kernel in listed[1:] if installed_kernel.release not in keep]
-    what = f"remove the packages of kernels that you do not boot any more ({', '.join(old)})" if old else "free room"
+    kernels_too = f"the packages of kernels that you do not boot any more ({', '.join(old)}), " if old else ""
     yield Step(
         Manual(
-            f"Have at least 1 GB free on / and /var and 100 MB on /boot: {what}, downloaded packages, old logs. "
-            f"Keep the running kernel {kernel.release} and one more."
+            f"Have at least 1 GB free on / and /var and 100 MB on /boot: remove {kernels_too}downloaded packages, old "
+            f"logs, and what else need not be there. Keep the running kernel {kernel.release} and one more."
         ),
         "What may be deleted is its owner's choice; without room no package can be finished.",
         Phase.STOP,

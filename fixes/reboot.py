@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from gpudoctor import Effort, Findings, Manual, Phase, Risk, Step, Unavailable, fix
 from gpudoctor.facts.answers import Cuda
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
+from gpudoctor.facts.package_manager import PackageManager
+from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.reboot import RebootRequired
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
 
 from ._modules import main_module, restart
 from ._scope import by_hand_if_unsafe, file_path, own_driver
+from .remove_kernel import removable
 
 # Not initialised fabric, libraries that do not fit the driver, forward compatibility: a restart changes none of them.
 NOT_BY_RESTART = (802, 803, 804)
@@ -104,15 +107,19 @@ def restart_anew(
 @by_hand_if_unsafe
 def boot_previous_kernel(
     confinement: Confinement,
+    manager: PackageManager | Unavailable,
     system: OperatingSystem,
     kernel: Kernel,
     kernels: InstalledKernels,
     files: ModuleFiles,
+    packages: Packages | Unavailable,
     versions: DriverVersions,
+    findings: Findings,
 ) -> Iterator[Step]:
     """Boot an older kernel for which the driver's module is there."""
-    if not own_driver(confinement):
-        return
+    too_old = {id for id, _ in findings.items} == {"kernel.driver-too-old-for-kernel"}
+    if not own_driver(confinement) or (too_old and removable(manager, kernel, kernels, files, packages)):
+        return  # where the running kernel is the good one, remove-kernel-too-new does more
     able = [
         candidate
         for candidate in kernels.kernels

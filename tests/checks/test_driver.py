@@ -25,6 +25,7 @@ from gpudoctor import Severity
 from gpudoctor.diagnose import Status
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.pci import PciGpus
+from gpudoctor.facts.system import Kernel
 from gpudoctor.facts.versions import DriverWanted
 
 NOT_INSTALLED, MISSING = "driver.not-installed", "driver.library-missing"
@@ -47,6 +48,19 @@ def test_gpu_without_any_driver() -> None:
     assert "driver: nouveau" in evidence_of(found)
     assert "ubuntu-drivers install" in found.remedy
     assert "the open kernel modules, release 570.86.16 or later" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("release", "headers"),
+    [
+        ("6.1.0-50-amd64", "linux-headers-amd64"),
+        ("6.1.0-50-cloud-amd64", "linux-headers-cloud-amd64"),
+        ("6.1.0-50-arm64", "linux-headers-arm64"),
+    ],
+)
+def test_the_headers_are_those_of_this_kernel(release: str, headers: str) -> None:
+    found = finding(NOT_INSTALLED, PciGpus((gpu(),)), DEBIAN, Kernel(release, True, None, ()), *BARE)
+    assert f"`apt install {headers} nvidia-driver`" in found.remedy
 
 
 def test_two_gpus_that_no_single_driver_serves() -> None:

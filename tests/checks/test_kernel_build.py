@@ -14,6 +14,7 @@ from kernel_machines import (
     kernel,
     machine,
     module,
+    package,
     versions,
 )
 from outcomes import only
@@ -23,6 +24,7 @@ from gpudoctor.diagnose import Status
 from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.kernels import ModuleFiles
+from gpudoctor.facts.packages import Packages
 from gpudoctor.testing import outcome_of
 
 COMPILER = "kernel.compiler-mismatch"
@@ -46,6 +48,7 @@ MAKE_ERROR = "make[4]: *** [scripts/Makefile.build:234: /var/lib/dkms/nvidia/470
 UNKNOWN_OPTION = "gcc: error: unrecognized command-line option '-ftrivial-auto-var-init=zero'"
 NOTE = "cc1: note: unrecognized command-line option '-Wno-format-overflow' may have been intended to silence earlier"
 CHECK_FAILED = "make[2]: *** [/var/lib/dkms/nvidia/390.87/build/Kbuild:180: cc_version_check] Error 1"
+NOT_FOUND = "/bin/sh: 1: gcc-12: not found"
 DIFFERENT = (
     "The kernel was built by: gcc-12 (Debian 12.2.0-14) 12.2.0",
     "You are using:           gcc-11 (Debian) 11.3.0",
@@ -72,6 +75,9 @@ def after(*errors: str) -> tuple[object, ...]:
         (COMPILER, (UNKNOWN_OPTION, MAKE_ERROR)),
         (COMPILER, (CHECK_FAILED,)),
         (COMPILER, DIFFERENT),
+        (COMPILER, (NOT_FOUND, MAKE_ERROR)),
+        (COMPILER, ("/bin/bash: line 1: gcc-12: command not found", MAKE_ERROR)),
+        (OTHERWISE, ("/bin/sh: 1: bc: not found", MAKE_ERROR)),
         (OTHERWISE, (MAKE_ERROR,)),
         (OTHERWISE, (*SAME, MAKE_ERROR)),
         (OTHERWISE, ("Killed", "make[1]: *** [Makefile:236: __sub-make] Error 137")),
@@ -113,6 +119,27 @@ def test_a_failure_otherwise_shows_the_first_error() -> None:
     finding = only(OTHERWISE, *after("Killed", MAKE_ERROR))
     assert finding.evidence[0].value == "Killed"
     assert f"dkms build --force nvidia-current/{BEFORE} -k {NEW}" in finding.remedy
+
+
+def test_a_compiler_that_is_gone_is_called_missing() -> None:
+    finding = only(COMPILER, *machine(*NOT_BUILT, dkms(failed(NEW, NOT_FOUND)), HostCompilers(None, ())))
+    assert "the compiler of this kernel is not installed" in finding.summary
+    assert finding.evidence[0].value == NOT_FOUND
+    assert "Install gcc-12 (`apt install gcc-12`)" in finding.remedy
+
+
+def test_a_build_that_was_interrupted_did_not_fail() -> None:
+    finding = only(OTHERWISE, *after())
+    assert "was interrupted" in finding.summary
+    assert "error" not in finding.remedy
+    assert f"dkms autoinstall -k {NEW}" in finding.remedy
+
+
+def test_a_build_that_was_interrupted_with_its_package_is_for_the_package_manager() -> None:
+    stopped = Packages("dpkg", (package("nvidia-kernel-dkms")._replace(state="half-configured"),))
+    assert outcome_of(OTHERWISE, *after(), stopped).status is Status.OK
+    assert outcome_of(OTHERWISE, *after(MAKE_ERROR), stopped).status is Status.FOUND
+    assert outcome_of(OTHERWISE, *machine(*NOT_BUILT, dkms(failed(NEW)), unknown=(Packages,))).status is Status.FOUND
 
 
 @pytest.mark.parametrize(

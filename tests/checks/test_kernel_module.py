@@ -234,6 +234,18 @@ def test_next_boot_without_a_module() -> None:
     assert "modprobe" not in finding.remedy
 
 
+def test_the_running_kernel_lost_its_module_and_boots_next() -> None:
+    finding = only(NEXT, ModuleFiles(()), dkms(built(OLD)), versions(BEFORE, "", BEFORE))
+    assert finding.severity is None, "the check's own: a warning"
+    assert finding.subject == OLD
+    assert "the loaded driver works until the next reboot" in finding.summary
+    assert f"dkms install --force nvidia-current/{BEFORE} -k {OLD}" in finding.remedy
+    # With nothing loaded it is no matter of the next boot any more.
+    gone = (ModuleFiles(()), dkms(built(OLD)), versions("", "", BEFORE))
+    assert outcome_of(NEXT, *machine(*gone)).status is Status.OK
+    assert outcome_of(MISSING, *machine(*gone)).status is Status.FOUND
+
+
 def test_next_boot_is_fine_where_akmods_builds_at_boot() -> None:
     facts = (kernel(OLD), installed(NEW, OLD), FEDORA, Dkms(False, ()), packages("akmod-nvidia"))
     assert outcome_of(NEXT, *machine(*facts)).status is Status.OK

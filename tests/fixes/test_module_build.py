@@ -5,8 +5,9 @@ import pytest
 from gpudoctor import Manual, Phase, Reboot, Risk, Run
 from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.dkms import Dkms, DkmsBuild, DkmsSource
+from gpudoctor.facts.headers_on_offer import HeadersOnOffer
 from gpudoctor.facts.kernels import InstalledKernel, InstalledKernels, ModuleFile, ModuleFiles
-from gpudoctor.facts.loaded import LoadedModules
+from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Compiler, Confinement, Kernel
@@ -163,6 +164,19 @@ def test_newest_kernel_with_its_headers(debian, commands):
     assert steps[-1].action == Reboot()
 
 
+def test_headers_that_the_archive_has_no_more_are_not_asked_for(debian, commands):
+    gone, there = HeadersOnOffer(()), HeadersOnOffer(("6.1.0-56-amd64",))
+    assert steps_of("install-headers", *debian, gone) == ()
+    assert commands(steps_of("install-headers", *debian, there))[0].startswith(f"{APT} linux-headers-6.1.0-56-amd64")
+
+
+def test_the_newest_kernel_waits_for_the_next_restart_where_the_running_one_has_its_module(debian, commands):
+    running = Kernel("6.1.0-50-amd64", True, None, ())
+    steps = steps_of("install-kernel-with-headers", *debian, running)
+    assert commands(steps) == [f"{APT} linux-image-amd64 linux-headers-amd64"]
+    assert steps[-1].action != Reboot()
+
+
 def with_headers(debian):
     kernels = InstalledKernels(
         (InstalledKernel("6.1.0-56-amd64", "", True, "", "/boot/initrd.img-6.1.0-56-amd64", 1.0),),
@@ -191,6 +205,36 @@ def test_a_failed_build_is_read_before_it_is_repeated(debian, by_hand):
     steps = steps_of("build-module", *with_headers(debian), Dkms(True, (source,)))
     assert log in by_hand(steps)
     assert "\x1b" not in by_hand(steps)
+
+
+def interrupted(*errors):
+    log = "/var/lib/dkms/nvidia-current/535.309.01/build/make.log"
+    build = DkmsBuild("6.1.0-56-amd64", "failed", log, errors)
+    return Dkms(True, (DkmsSource("nvidia-current", "535.309.01", True, (build,)),))
+
+
+def test_a_build_that_was_interrupted_is_just_repeated(debian, commands):
+    steps = steps_of("build-module", *with_headers(debian), interrupted())
+    assert commands(steps) == ["dkms autoinstall -k 6.1.0-56-amd64", "modprobe -a nvidia nvidia_uvm"]
+    assert len(steps) == 2
+
+
+def test_packages_that_a_failed_build_left_half_configured_are_finished_before_the_build(debian, a_package):
+    packages = Packages("dpkg", (a_package("nvidia-kernel-dkms", state="half-configured"),))
+    steps = steps_of("build-module", *with_headers(debian), packages, interrupted("no rule to make target"))
+    assert [str(step.action) for step in sorted(steps, key=lambda step: step.phase)][1:3] == [
+        "dpkg --force-confold --configure -a",
+        "dkms autoinstall -k 6.1.0-56-amd64",
+    ]
+
+
+@pytest.mark.parametrize("fix", ["build-module", "install-headers", "install-compiler"])
+def test_a_driver_in_memory_of_the_version_that_is_built_goes_on(debian, fix):
+    facts = debian if fix == "install-headers" else with_headers(debian)
+    kernel = Kernel("6.1.0-56-amd64", True, Compiler("gcc", 12, "gcc-12"), ())
+    for version, last in (("535.309.01", Phase.BUILD), ("535.261.03", Phase.REBOOT)):
+        loaded = LoadedDriver(version, "proprietary", "/proc/driver/nvidia/version", version, {})
+        assert steps_of(fix, *facts, kernel, HostCompilers(None, ()), loaded)[-1].phase is last
 
 
 def test_a_name_that_is_none_is_never_put_into_a_command(debian, by_hand):

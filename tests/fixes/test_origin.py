@@ -66,7 +66,10 @@ RUNFILE = RunfileTraces(("/var/lib/nvidia/log",), "550.54.14", "/usr/bin/nvidia-
 def test_the_installers_driver_is_removed(debian, commands):
     steps = steps_of("remove-runfile", *debian, RUNFILE)
     assert str(steps[0].action).startswith("apt-get --download-only"), "nothing goes before the packages are at hand"
-    assert str(steps[0].verify) == "test -e /var/cache/apt/archives/libcuda1_535.309.01-1_amd64.deb"
+    # apt-get says only so, and ends with 0, where the installed version cannot be had any more. A repository of files
+    # on this disk leaves nothing in its cache.
+    members = "nvidia-kernel-dkms=535.309.01-1 libcuda1=535.309.01-1 libnvidia-ml1=535.309.01-1 nvidia-smi=535.309.01-1"
+    assert str(steps[0].verify) == f"apt-get --print-uris download {members}"
     typed = commands(steps)
     assert typed[0] == "nvidia-uninstall --silent"
     assert typed[1].startswith(f"{APT} install --reinstall nvidia-kernel-dkms libcuda1")

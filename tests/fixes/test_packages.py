@@ -11,6 +11,7 @@ from gpudoctor.facts.history import PackageEvent, PackageHistory
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpu, PciGpus
+from gpudoctor.facts.system import Kernel
 from gpudoctor.testing import steps_of
 
 APT = "apt-get -y --no-remove -o Dpkg::Options::=--force-confold"
@@ -192,6 +193,9 @@ def test_free_space(debian, by_hand, commands):
     assert commands(steps) == ["apt-get clean"]
     assert "6.1.0-50-amd64" in by_hand(steps)
     assert "6.1.0-56-amd64" in by_hand(steps)
+    both_needed = Kernel("6.1.0-50-amd64", True, None, ())
+    text = by_hand(steps_of("free-space", *debian, both_needed))
+    assert "remove downloaded packages, old logs" in text, "no kernel can go"
 
 
 def test_libraries_are_put_back(machines, commands):

@@ -122,17 +122,18 @@ def test_no_restart_for_what_it_cannot_cure(debian, with_module, asked, code, re
 
 
 @pytest.mark.parametrize(("name", "words"), [("debian", "grub-reboot"), ("fedora", "grubby --set-default /boot/")])
-def test_boot_the_previous_kernel(machines, by_hand, name, words):
-    text = by_hand(steps_of("boot-previous-kernel", *machines[name]))
+def test_boot_the_previous_kernel(machines, by_hand, asked, name, words):
+    text = by_hand(steps_of("boot-previous-kernel", *machines[name], asked("kernel.driver-too-old-for-kernel")))
     assert words in text
     old = machines[name][4].kernels[1].release
     assert old in text
 
 
-def test_a_kernel_without_initramfs_is_not_to_be_booted(debian, by_hand):
+def test_a_kernel_without_initramfs_is_not_to_be_booted(debian, by_hand, asked):
     new = InstalledKernel("7.3.4-amd64", "", True, "", "", None)
     kernels = InstalledKernels((new, *debian[4].kernels), "7.3.4-amd64", "/vmlinuz")
-    assert "Do not boot 7.3.4-amd64" in by_hand(steps_of("boot-previous-kernel", *debian, kernels))
+    failed = asked("kernel.module-build-failed")
+    assert "Do not boot 7.3.4-amd64" in by_hand(steps_of("boot-previous-kernel", *debian, kernels, failed))
 
 
 def test_reload_of_uvm(debian, with_module, commands):
