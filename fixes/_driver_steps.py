@@ -16,7 +16,8 @@ from ._driver_elsewhere import by_other_managers
 from ._ground import Ground
 from ._modules import after_package_change, load
 from ._packaging import back_to, change, finish_first
-from ._proofs import gone, installed_versions
+from ._proofs import installed_versions
+from ._runfiles import uninstalled
 
 _SPARE = 1 << 30  # bytes that stay free: modules for two kernels, an initramfs, logs
 _GIB = 1 << 30
@@ -95,14 +96,7 @@ def _take_out_runfile(ground: Ground) -> Iterator[Step]:
             Risk.HIGH,
         )
         return
-    yield Step(
-        Run(("nvidia-uninstall", "--silent")),
-        f"Driver {version} came from a .run file, and its files would lie over those of the packages.",
-        Phase.REMOVE,
-        Risk.HIGH,
-        verify=gone("/var/lib/nvidia/log"),
-        undo=Manual(f"Run NVIDIA's installer {version} again."),
-    )
+    yield uninstalled(version, f"Driver {version} came from a .run file, and its files would lie over the packages'.")
 
 
 def _transaction(choice: Choice, ground: Ground) -> Iterator[Step]:

@@ -1,17 +1,18 @@
 """Steps with the kernel modules that many fixes share: load, restart, write the initramfs anew."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from gpudoctor import Manual, Phase, Reboot, Risk, Run, Step, Unavailable
+from gpudoctor import Manual, Phase, Reboot, Risk, Run, Step, Unavailable, WriteFile
 from gpudoctor.facts.dkms import Dkms, DkmsSource
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFile, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.processes import DeviceUsers
 from gpudoctor.facts.system import Kernel, OperatingSystem
 
-from ._proofs import gone, loaded, loaded_version, newer
+from ._proofs import gone, has_line, loaded, loaded_version, newer
 from ._scope import file_path, kernel_release
 
+NO_NOUVEAU = "/etc/modprobe.d/gpudoctor-nouveau.conf"
 UVM = "/dev/nvidia-uvm"
 RIVALS = ("nouveau", "nova_core", "nova_drm")
 _PARTS = ("-uvm", "-drm", "-modeset", "-peermem")
@@ -110,6 +111,19 @@ def exchange_uvm(why: str) -> Iterator[Step]:
     reason = f"No process has {UVM} open, so the module can be taken out; the display is not touched."
     yield Step(Run(out), reason, Phase.RELOAD, Risk.LOW, verify=gone("/sys/module/nvidia_uvm"), undo=Run(back))
     yield Step(Run(back), why, Phase.RELOAD, Risk.LOW, verify=loaded("nvidia_uvm"), undo=Run(out))
+
+
+def forbid(names: Sequence[str], why: str) -> Step:
+    """Keep these modules from taking the GPU before NVIDIA's does."""
+    lines = [f"blacklist {name}" for name in names]
+    lines += ["options nouveau modeset=0"] if "nouveau" in names else []
+    return Step(
+        WriteFile(NO_NOUVEAU, "".join(f"{line}\n" for line in lines)),
+        why,
+        Phase.CONFIGURE,
+        Risk.MEDIUM,
+        verify=has_line(NO_NOUVEAU, lines[0]),
+    )
 
 
 def refresh_initramfs(

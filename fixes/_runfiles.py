@@ -20,6 +20,18 @@ def run(path: str, *options: str) -> Argv:
     return ("sh", file_path(path), *options)
 
 
+def uninstalled(version: str, why: str) -> Step:
+    """The driver from a .run file is taken away by its own uninstaller."""
+    return Step(
+        Run(("nvidia-uninstall", "--silent")),
+        why,
+        Phase.REMOVE,
+        Risk.HIGH,
+        verify=gone("/var/lib/nvidia/log"),
+        undo=Manual(f"Run NVIDIA's installer {version} again."),
+    )
+
+
 def checked(path: str) -> Step:
     """The file's own test of its checksums, before anything is touched."""
     return Step(

@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, WriteFile, fix
+from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.modprobe import ModprobeConfig
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 
-from ._modules import RIVALS, load, refresh_initramfs, restart
+from ._modules import RIVALS, forbid, load, refresh_initramfs, restart
 from ._proofs import has_line
 from ._scope import by_hand_if_unsafe, kernel_release, own_driver
-
-NO_NOUVEAU = "/etc/modprobe.d/gpudoctor-nouveau.conf"
 
 
 @fix("load-module", cures=["kernel.module-not-loaded"], effort=Effort.RELOAD)
@@ -50,15 +48,7 @@ def restore_nouveau_blacklist(
     names = [name for rival in rivals for name in (("nova_core", "nova_drm") if rival != "nouveau" else (rival,))]
     allowed = [name for name in names if not (isinstance(config, ModprobeConfig) and config.blacklisting(name))]
     if allowed:
-        lines = [f"blacklist {name}" for name in names]
-        lines += ["options nouveau modeset=0"] if "nouveau" in names else []
-        yield Step(
-            WriteFile(NO_NOUVEAU, "".join(f"{line}\n" for line in lines)),
-            f"Nothing keeps {' and '.join(allowed)} from taking the GPU first.",
-            Phase.CONFIGURE,
-            Risk.MEDIUM,
-            verify=has_line(NO_NOUVEAU, lines[0]),
-        )
+        yield forbid(names, f"Nothing keeps {' and '.join(allowed)} from taking the GPU first.")
     yield refresh_initramfs(release, system, kernels, None)
     if kernel.running:
         yield restart(

@@ -17,7 +17,8 @@ from gpudoctor.facts.versions import DriverVersions
 
 from ._modules import refresh_initramfs, restart
 from ._packaging import change, finish_first, targets
-from ._proofs import gone, libraries_found, removed
+from ._proofs import libraries_found, removed
+from ._runfiles import uninstalled
 from ._scope import by_hand_if_unsafe, own_driver
 
 
@@ -136,13 +137,8 @@ def remove_runfile(
         verify=_on_offer(manager, members, packages),
     )
     version = runfile.version or "that was installed by hand"
-    yield Step(
-        Run(("nvidia-uninstall", "--silent")),
-        f"Driver {version} lies over the one of the packages, and comes back over it after every upgrade.",
-        Phase.REMOVE,
-        Risk.HIGH,
-        verify=gone("/var/lib/nvidia/log"),
-        undo=Manual(f"Run NVIDIA's installer {version} again."),
+    yield uninstalled(
+        version, f"Driver {version} lies over the one of the packages, and comes back over it after every upgrade."
     )
     yield from finish_first(manager, packages)
     yield Step(

@@ -4,7 +4,7 @@ packages of the driver.
 
 from collections.abc import Iterator
 
-from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, WriteFile, fix
+from gpudoctor import Effort, Manual, Phase, Risk, Run, Step, Unavailable, fix
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.driver_version import version_key
 from gpudoctor.facts.frameworks import FrameworkBuilds
@@ -20,12 +20,11 @@ from ._driver_choice import flavours
 from ._driver_steps import is_by_hand
 from ._ground import Ground
 from ._last_proofs import framework_steps, with_proof
-from ._modules import RIVALS, refresh_initramfs, restart
+from ._modules import RIVALS, forbid, refresh_initramfs, restart
 from ._packaging import change, finish_first
-from ._proofs import gone, has_line, installed, loaded_version, module_for
+from ._proofs import gone, installed, loaded_version, module_for
 from ._runfiles import checked, run, start_display, stop_display, stop_services
 from ._scope import by_hand_if_unsafe, kernel_release
-from .boot_config import NO_NOUVEAU
 
 # The releases of NVIDIA's installer that brought these options (its option_table.h).
 _OPEN_MODULES = (515,)
@@ -127,15 +126,7 @@ def _compiler_packages(manager: PackageManager) -> tuple[str, ...]:
 
 
 def _forbid(rivals: list[str], ground: Ground) -> Iterator[Step]:
-    lines = [f"blacklist {rival}" for rival in rivals]
-    lines += ["options nouveau modeset=0"] if "nouveau" in rivals else []
-    yield Step(
-        WriteFile(NO_NOUVEAU, "".join(f"{line}\n" for line in lines)),
-        f"{' and '.join(rivals)} holds the GPU; NVIDIA's installer refuses to work beside it.",
-        Phase.CONFIGURE,
-        Risk.MEDIUM,
-        verify=has_line(NO_NOUVEAU, lines[0]),
-    )
+    yield forbid(rivals, f"{' and '.join(rivals)} holds the GPU; NVIDIA's installer refuses to work beside it.")
     yield refresh_initramfs(ground.kernels.next_boot or ground.kernel.release, ground.system, ground.kernels, None)
     why = (
         "After this restart nothing holds the GPU, and the installation goes on; until then the screen is a plain one."
