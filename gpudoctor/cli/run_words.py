@@ -75,8 +75,6 @@ def answer(journal: Journal, words: Sequence[str], options: FixOptions, planned:
 
 
 def way_back(step: Step) -> str:
-    if step.changes_nothing:
-        return "changed nothing"
     match step.action, step.undo:
         case Reboot(), _:
             return "needs no undoing"

@@ -91,14 +91,15 @@ def undo(options: FixOptions) -> int:
         if journal.stage is Stage.UNDONE:
             raise BadUsage(f"run {journal.run} is taken back already")
         begun = [
-            step
-            for step, record in zip(journal.steps, journal.records, strict=True)
-            if record.progress not in (Progress.PENDING, Progress.UNDONE)
+            (number, step)
+            for number, (step, record) in enumerate(zip(journal.steps, journal.records, strict=True), 1)
+            if record.progress not in (Progress.PENDING, Progress.UNDONE) and not step.changes_nothing
         ]
         if begun:
             _say(f"run {journal.run} ({journal.stage.value}), last step first:")
-            for step in reversed(begun):
-                _say(f"  {step.action}: {way_back(step)}")
+            for number, step in reversed(begun):
+                _say(f"  step {number}: {step.action}")
+                _say(f"    back: {way_back(step)}")
             if not _agreed("Take it back?", options):
                 return COULD_NOT_TELL
         machine = LiveMachine(_consent(options), note)
