@@ -124,7 +124,7 @@ class JournalFile:
         """Raises OSError; the journal from before is still there then."""
         body = _as_data(journal)
         document = {"schema": SCHEMA, "gpudoctor": __version__, "journal": body, "sha256": digest(body)}
-        replace_file(self.path, json.dumps(document, indent=1).encode())
+        replace_file(self.path, json.dumps(document).encode())
 
 
 def begin(folder: str, machine: str, scope: Scope, cures: Sequence[str], steps: Sequence[Step]) -> Journal:

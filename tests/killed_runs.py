@@ -1,6 +1,8 @@
 """A plan killed wherever it can be killed: going on ends where an undisturbed run ends, undoing at the start."""
 
+import atexit
 import base64
+import os
 import pickle
 import shutil
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import tempfile
 import traceback
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from toy_machine import (
@@ -33,7 +36,7 @@ def hold_out(steps: tuple[Step, ...]) -> int:
     """Kill this plan everywhere, unless one of its shape was killed before. Returns in how many places it was."""
     steps = representative(steps)
     shape = tuple(kind(step) for step in steps)
-    if not steps or shape in _seen:
+    if not steps or shape in _seen or not _mine(shape):
         return 0
     _seen.add(shape)
     server = _server()
@@ -45,6 +48,21 @@ def hold_out(steps: tuple[Step, ...]) -> int:
     assert not failure, f"{failure}\n{steps}"
     assert isinstance(places, int)
     return places
+
+
+def _mine(shape: tuple[object, ...]) -> bool:
+    """Of the workers of one test run only the first that meets a shape kills it."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if not run:
+        return True
+    folder = Path(tempfile.gettempdir()) / f"killed-runs-{run}"
+    folder.mkdir(exist_ok=True)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        (folder / sha256(repr(shape).encode()).hexdigest()).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 @cache
@@ -82,7 +100,7 @@ def _killed_everywhere(base: Path, steps: tuple[Step, ...]) -> int:
         assert journal is not None
         assert journal.stage is Stage.CARRIED_OUT, (place, journal.records)
         assert (ToyMachine(folder).state(), ToyMachine(folder).boot()) == end, place
-        _undone(copy, steps, start, place)
+        _undone(copy, steps, start, place, lethal=place)
         _undone(folder, steps, start, place)
         shutil.rmtree(folder)
         shutil.rmtree(copy)
@@ -102,12 +120,13 @@ def _undisturbed(folder: Path, steps: tuple[Step, ...]) -> tuple[State, str]:
     return ToyMachine(folder).state(), ToyMachine(folder).boot()
 
 
-def _undone(folder: Path, steps: tuple[Step, ...], start: State, place: int) -> None:
-    """Taken back, killed in the middle of that as well, and taken back again."""
+def _undone(folder: Path, steps: tuple[Step, ...], start: State, place: int, lethal: int = 0) -> None:
+    """Taken back; with `lethal` killed in the middle of that as well, and taken back again."""
     if the_run(folder) is None:
         assert ToyMachine(folder).state() == start, "changed before anything was written down"
         return
-    taken_back(folder, lethal=place)
+    if lethal:
+        taken_back(folder, lethal)
     assert not taken_back(folder)
     journal = the_run(folder)
     assert journal is not None

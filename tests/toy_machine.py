@@ -222,15 +222,15 @@ def kind(step: Step) -> tuple[object, ...]:
 
 
 def representative(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps without those that only repeat: a third time that one kind follows another tells nothing new, and the
-    time that a plan takes to be killed everywhere grows with the cube of its length.
+    """The steps without those that only repeat: that one kind follows another once more tells nothing new, and the time
+    that a plan takes to be killed everywhere grows with the cube of its length.
     """
-    seen: dict[tuple[object, ...], int] = {}
+    seen: set[tuple[object, ...]] = set()
     kept: list[Step] = []
     for step in steps:
         neighbours = (kind(kept[-1]) if kept else (), kind(step))
-        seen[neighbours] = seen.get(neighbours, 0) + 1
-        if seen[neighbours] <= 2:
+        if neighbours not in seen:
+            seen.add(neighbours)
             kept.append(step)
     return tuple(kept)
 
