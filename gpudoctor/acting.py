@@ -16,6 +16,7 @@ from gpudoctor.children import Account, collect, owner_of, start
 from gpudoctor.execute import Refused
 from gpudoctor.host import Unavailable
 from gpudoctor.journal import SIZE_LIMIT, Saved
+from gpudoctor.machine_identity import this_boot
 from gpudoctor.package_locks import DPKG, wait_for_locks
 from gpudoctor.repair import ENVIRONMENT, Run, Step
 from gpudoctor.state import replace_file, sync_folder
@@ -46,8 +47,7 @@ class LiveMachine:
         self._child: subprocess.Popen[bytes] | None = None
 
     def boot(self) -> str:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        return this_boot()
 
     def run(self, step: Step, command: Run) -> int:
         argv, account = self._as_whom(step, command.argv)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from gpudoctor import __version__
 from gpudoctor.host import BadSource
+from gpudoctor.machine_identity import this_boot
 from gpudoctor.plan_data import (
     BadPlan,
     Json,
@@ -219,8 +220,7 @@ def _process_line(process: int) -> str:
     try:
         with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
             state, *rest = file.read().rpartition(") ")[2].split()
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
+        boot = this_boot()
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return "" if state in "ZX" else f"{process} {rest[18]} {boot}"  # the time of its start, proc_pid_stat(5)

@@ -1,4 +1,4 @@
-"""Tells machines apart, so that a plan or a journal of one is never carried out on another."""
+"""Tells machines apart, and boots of this one: no plan or journal of one is ever carried out on another."""
 
 from hashlib import sha256
 
@@ -17,3 +17,9 @@ def machine_identity(host: Host) -> str:
             return sha256(f"gpudoctor: {id}".encode()).hexdigest()[:32]
     name = (host.read("/proc/sys/kernel/hostname") or "").strip()
     return sha256(f"gpudoctor, by name: {name}".encode()).hexdigest()[:32]
+
+
+def this_boot() -> str:
+    """Tells this boot of this machine from every other. Raises OSError."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

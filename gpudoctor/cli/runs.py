@@ -27,7 +27,7 @@ from gpudoctor.journal import (
     runs,
 )
 from gpudoctor.machine import LiveHost
-from gpudoctor.machine_identity import machine_identity
+from gpudoctor.machine_identity import machine_identity, this_boot
 from gpudoctor.plan_data import Scope
 from gpudoctor.repair import Manual, Phase, Risk, Step
 from gpudoctor.reports.plan import PlanReport
@@ -70,10 +70,8 @@ def resume(options: FixOptions) -> int:
         journal = _with_interrupted_packages(journal, options)
         options = options.within(journal.scope)
         left = [step for step, record in zip(journal.steps, journal.records, strict=True) if not is_done(record)]
-        if journal.stage is Stage.WAITING_FOR_RESTART and any(
-            record.progress is Progress.STARTED and record.boot == LiveMachine(Consent(None), note).boot()
-            for record in journal.records
-        ):
+        asked_for = [record.boot for record in journal.records if record.progress is Progress.STARTED]
+        if journal.stage is Stage.WAITING_FOR_RESTART and this_boot() in asked_for:
             raise BadUsage("the machine has not been restarted yet; restart it, then run this again")
         _say(f"run {journal.run}: {len(journal.steps) - len(left)} of {count(journal.steps)} done; to do:")
         for step in left:

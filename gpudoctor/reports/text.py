@@ -171,13 +171,13 @@ def visible(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def wrapped(text: str, indent: str, style: str = "", *, hanging: str | None = None) -> list[str]:
-    """Lines of at most 80 columns, wherever the words allow it. `hanging`: the indent of all but the first."""
+def wrapped(text: str, indent: str, style: str = "", *, hanging: str | None = None, width: int = WIDTH) -> list[str]:
+    """Lines of at most `width` columns, wherever the words allow it. `hanging`: the indent of all but the first."""
     from textwrap import wrap
 
     lines = wrap(
         visible(text),
-        WIDTH,
+        width,
         initial_indent=indent,
         subsequent_indent=indent if hanging is None else hanging,
         break_long_words=False,
