@@ -72,8 +72,13 @@ def _installation(
         undo = _back_to(environment, replaced, requirements)
     else:
         undo = Run(uninstall(environment, new))
+    action = Run(install_command(environment, requirements, index_url=index_url, no_deps=no_deps))
+    if undo == action:  # what is wrong are the packages beside these, and which of them change only the installer knows
+        undo = Manual(
+            f"{_named(replaced)} stays as it was; install the packages that came along in their old versions."
+        )
     return Step(
-        Run(install_command(environment, requirements, index_url=index_url, no_deps=no_deps)),
+        action,
         why if proof else f"{why} The exit status is the proof.",
         Phase.INSTALL,
         Risk.MEDIUM,

@@ -26,6 +26,8 @@ def broken_rules(step: Step) -> list[str]:
     excused = isinstance(step.action, Reboot) or (isinstance(step.action, Run) and step.action.argv == FINISHING)
     if step.undo is None and not (asks_only or journal or excused):
         found.append("a change without a way back")
+    if step.derives and step.phase not in (Phase.BUILD, Phase.REBUILD):
+        found.append("the same once more is no way back: it makes nothing from other files")
     for part in (step.action, step.verify, step.undo):
         if isinstance(part, Run):
             found += _broken_by(part.argv)
