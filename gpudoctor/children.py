@@ -20,10 +20,6 @@ from gpudoctor.host import ProbeAnswer, Unavailable
 OUTPUT_LIMIT = 8 * 1024 * 1024
 GRACE = 0.2  # seconds: what a child wrote right before it ended may still be in the pipe
 
-# The child sees the parent's own import path, and nothing of the working directory or of PYTHON* variables:
-# root may run the doctor in a folder that somebody else can write to.
-_BOOT = "import sys; name, sys.path[:] = sys.argv[1], sys.argv[2:]; from gpudoctor.probes import main; main(name)"
-
 
 class Child(NamedTuple):
     process: subprocess.Popen[bytes]
@@ -60,29 +56,52 @@ def start(
     environment: Mapping[str, str] | None = None,
     account: Account | None = None,
     first: Callable[[], None] | None = None,
+    given: str | None = None,
 ) -> Child:
     """Start a command, by root as somebody else where an account is given. Raises OSError if it cannot be started.
 
-    `first`: what the child does before it becomes the command.
+    `first`: what the child does before it becomes the command. `given`: the text on its standard input.
     """
     identity = {} if account is None else account.identity
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        cwd="/" if account else None,
-        preexec_fn=first,
-        env={**(os.environ if environment is None else environment), "LC_ALL": "C.UTF-8"},
-        **identity,  # type: ignore[call-overload]
-    )
+    stdin = subprocess.DEVNULL if given is None else _in_memory(given)
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/" if account else None,
+            preexec_fn=first,
+            env={**(os.environ if environment is None else environment), "LC_ALL": "C.UTF-8"},
+            **identity,  # type: ignore[call-overload]
+        )
+    finally:
+        if stdin >= 0:
+            os.close(stdin)
     return Child(process, bytearray(), bytearray(), time.monotonic())
 
 
-def start_probe(name: str) -> Child:
+def _in_memory(text: str) -> int:
+    """A descriptor of a file in memory and not of a pipe: a child that reads late, or never, makes nobody wait."""
+    descriptor = os.memfd_create("input")
+    os.write(descriptor, text.encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def own_python(statement: str) -> list[str]:
+    """The command that runs a statement of ours in a fresh interpreter.
+
+    It sees our own import path, and nothing of the working directory or of PYTHON* variables: root may run the doctor
+    in a folder that somebody else can write to.
+    """
     path = [entry for entry in sys.path if entry and os.path.isabs(entry)]
-    return start([sys.executable, "-I", "-c", _BOOT, name, *path])
+    return [sys.executable, "-I", "-c", f"import sys; sys.path[:] = sys.argv[1:]; {statement}", *path]
+
+
+def start_probe(name: str) -> Child:
+    return start(own_python(f"from gpudoctor.probes import main; main({name!r})"))
 
 
 def start_framework(interpreter: str, framework: str) -> Child:
@@ -147,7 +166,7 @@ def collect(children: Sequence[Child], deadline: float) -> list[Ended]:
     ended: dict[int, Ended] = {}
     with selectors.DefaultSelector() as selector:
         for child in children:
-            for pipe, buffer in zip(_pipes(child), (child.stdout, child.stderr), strict=True):
+            for pipe, buffer in zip(pipes(child), (child.stdout, child.stderr), strict=True):
                 os.set_blocking(pipe.fileno(), False)
                 selector.register(pipe, selectors.EVENT_READ, (child, buffer))
         gone_since: dict[int, float] = {}
@@ -160,7 +179,7 @@ def collect(children: Sequence[Child], deadline: float) -> list[Ended]:
                     gone_since.setdefault(key, now)
                     if now - gone_since[key] < GRACE and _open_pipes(selector, child):
                         continue
-                    failure = _signal_failure(child.process.returncode)
+                    failure = signal_failure(child.process.returncode)
                 elif not failure:
                     continue
                 ended[key] = _end(child, failure, selector)
@@ -183,7 +202,8 @@ def _failure(child: Child, now: float, deadline: float) -> str:
     return ""
 
 
-def _signal_failure(code: int) -> str:
+def signal_failure(code: int) -> str:
+    """From the exit code of a process: "ended by signal SIGSEGV", "" where it ended by itself."""
     if code >= 0:
         return ""
     try:
@@ -192,7 +212,8 @@ def _signal_failure(code: int) -> str:
         return f"ended by signal {-code}"
 
 
-def _pipes(child: Child) -> tuple[IO[bytes], IO[bytes]]:
+def pipes(child: Child) -> tuple[IO[bytes], IO[bytes]]:
+    """Its standard output and error."""
     assert child.process.stdout is not None  # both are pipes, see `start`
     assert child.process.stderr is not None
     return child.process.stdout, child.process.stderr
@@ -200,23 +221,34 @@ def _pipes(child: Child) -> tuple[IO[bytes], IO[bytes]]:
 
 def _open_pipes(selector: selectors.BaseSelector, child: Child) -> list[IO[bytes]]:
     registered = {key.fileobj for key in selector.get_map().values()}
-    return [pipe for pipe in _pipes(child) if pipe in registered]
+    return [pipe for pipe in pipes(child) if pipe in registered]
 
 
 def _end(child: Child, failure: str, selector: selectors.BaseSelector) -> Ended:
     for pipe in _open_pipes(selector, child):
         selector.unregister(pipe)
-    # The whole group, also what the child left behind in it. Gone, or not ours (set-user-id): nothing to end.
-    with suppress(ProcessLookupError, PermissionError):
+    kill_group(child)
+    code = reap(child, 0.5)
+    if code is None:
+        failure, code = f"{failure}, and it cannot be killed: stuck in the kernel", -9
+    return Ended(code, bytes(child.stdout), bytes(child.stderr), failure)
+
+
+def kill_group(child: Child) -> None:
+    """End the child and also what it left behind in its process group."""
+    with suppress(ProcessLookupError, PermissionError):  # gone, or not ours (set-user-id): nothing to end
         os.killpg(child.process.pid, signal.SIGKILL)
-    for pipe in _pipes(child):
+
+
+def reap(child: Child, patience: float) -> int | None:
+    """The exit code of a child that was killed; None where it cannot be: it is stuck in the kernel, and abandoned."""
+    for pipe in pipes(child):
         pipe.close()
     try:
-        code = child.process.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:  # stuck in the kernel: abandoned, and that is itself evidence
-        failure, code = f"{failure}, and it cannot be killed: stuck in the kernel", -9
-        child.process.returncode = code  # so that the interpreter does not wait for it at exit
-    return Ended(code, bytes(child.stdout), bytes(child.stderr), failure)
+        return child.process.wait(timeout=patience)
+    except subprocess.TimeoutExpired:
+        child.process.returncode = -signal.SIGKILL  # so that the interpreter does not wait for it at exit
+        return None
 
 
 def probe_answer(ended: Ended) -> ProbeAnswer:

@@ -15,7 +15,7 @@ from gpudoctor.probes.restraint import leave_driver_unloaded
 _NAMES = {code: name for name, code in vars(pynvml).items() if name.startswith(("NVML_SUCCESS", "NVML_ERROR_"))}
 
 # The question does not fit this GPU, library or user; that says nothing about the GPU's health.
-_NOT_AVAILABLE = (
+NOT_AVAILABLE = (
     pynvml.NVML_ERROR_NOT_SUPPORTED,
     pynvml.NVML_ERROR_NO_PERMISSION,
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
@@ -59,7 +59,7 @@ def ask_nvml() -> dict[str, object]:
         code = pynvml.NVML_SUCCESS
     except pynvml.NVMLError as error:
         code = error.value
-    answer |= {"return_code": code, "return_name": _NAMES.get(code), "message": _message(code)}
+    answer |= {"return_code": code, "return_name": _NAMES.get(code), "message": message_of(code)}
     answer |= {"driver_version": None, "cuda_driver_version": None}
     fields, answer["field_errors"] = _ask(questions)
     answer |= fields
@@ -91,7 +91,7 @@ def _ask_gpu(index: int) -> dict[str, object]:
         gpu |= values
         gpu["field_errors"] = errors
         code = next((error["return_code"] for error in errors.values() if error["return_code"] in _GPU_IS_SICK), code)
-    return gpu | {"return_code": code, "return_name": _NAMES.get(code), "message": _message(code)}
+    return gpu | {"return_code": code, "return_name": _NAMES.get(code), "message": message_of(code)}
 
 
 def _gpu_questions(handle: Any) -> _Questions:
@@ -101,24 +101,24 @@ def _gpu_questions(handle: Any) -> _Questions:
         ("uuid",): _one("nvmlDeviceGetUUID", handle),
         ("serial",): _one("nvmlDeviceGetSerial", handle),
         ("compute_capability",): _one("nvmlDeviceGetCudaComputeCapability", handle),
-        _MEMORY_FIELDS: lambda: _memory(handle),
-        ("persistence_mode",): lambda: (bool(_call("nvmlDeviceGetPersistenceMode", handle)),),
-        ("compute_mode",): lambda: (_compute_mode(_call("nvmlDeviceGetComputeMode", handle)),),
+        _MEMORY_FIELDS: lambda: memory_of(handle),
+        ("persistence_mode",): lambda: (bool(call("nvmlDeviceGetPersistenceMode", handle)),),
+        ("compute_mode",): lambda: (_compute_mode(call("nvmlDeviceGetComputeMode", handle)),),
         ("mig_mode", "mig_mode_pending"): lambda: _two_states("nvmlDeviceGetMigMode", handle),
         ("ecc_mode", "ecc_mode_pending"): lambda: _two_states("nvmlDeviceGetEccMode", handle),
         ("ecc_uncorrected_volatile",): _uncorrected(handle, pynvml.NVML_VOLATILE_ECC),
         ("ecc_uncorrected_aggregate",): _uncorrected(handle, pynvml.NVML_AGGREGATE_ECC),
         ("remapped_rows",): lambda: (_remapped_rows(handle),),
         ("temperature_c",): lambda: (
-            _first(("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"), handle, pynvml.NVML_TEMPERATURE_GPU),
+            first_of(("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"), handle, pynvml.NVML_TEMPERATURE_GPU),
         ),
-        ("power_w",): lambda: (_call("nvmlDeviceGetPowerUsage", handle) / 1000,),
+        ("power_w",): lambda: (call("nvmlDeviceGetPowerUsage", handle) / 1000,),
         ("clocks_event_reasons", "clocks_event_reason_names"): lambda: _clocks_event_reasons(handle),
         ("pcie_link_generation",): _one("nvmlDeviceGetCurrPcieLinkGeneration", handle),
         ("pcie_link_generation_max",): _one("nvmlDeviceGetMaxPcieLinkGeneration", handle),
         ("pcie_link_width",): _one("nvmlDeviceGetCurrPcieLinkWidth", handle),
         ("pcie_link_width_max",): _one("nvmlDeviceGetMaxPcieLinkWidth", handle),
-        ("display_active",): lambda: (bool(_call("nvmlDeviceGetDisplayActive", handle)),),
+        ("display_active",): lambda: (bool(call("nvmlDeviceGetDisplayActive", handle)),),
     }
 
 
@@ -131,13 +131,14 @@ def _ask(questions: _Questions) -> tuple[dict[str, object], dict[str, dict[str, 
             values.update(zip(fields, question(), strict=True))
         except pynvml.NVMLError as error:
             values.update(dict.fromkeys(fields))
-            if error.value not in _NOT_AVAILABLE:
+            if error.value not in NOT_AVAILABLE:
                 sickness = {"return_code": error.value, "return_name": _NAMES.get(error.value)}
                 errors.update(dict.fromkeys(fields, sickness))
     return values, errors
 
 
-def _call(function: str, *arguments: Any) -> Any:
+def call(function: str, *arguments: Any) -> Any:
+    """The answer of one of pynvml's functions. Raises NVMLError."""
     binding = getattr(pynvml, function, None)
     if binding is None:  # an older nvidia-ml-py
         raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
@@ -147,41 +148,42 @@ def _call(function: str, *arguments: Any) -> Any:
         return error.object.decode("utf-8", "backslashreplace")
 
 
-def _first(functions: tuple[str, ...], *arguments: Any) -> Any:
+def first_of(functions: tuple[str, ...], *arguments: Any) -> Any:
     """The answer of the first of these functions, newest first, that this library has."""
     *newer, oldest = functions
     for function in newer:
         try:
-            return _call(function, *arguments)
+            return call(function, *arguments)
         except pynvml.NVMLError as error:
-            if error.value not in _NOT_AVAILABLE:
+            if error.value not in NOT_AVAILABLE:
                 raise
-    return _call(oldest, *arguments)
+    return call(oldest, *arguments)
 
 
 def _one(function: str, *arguments: Any) -> Callable[[], tuple[object, ...]]:
-    return lambda: (_call(function, *arguments),)
+    return lambda: (call(function, *arguments),)
 
 
 def _pci(handle: Any) -> tuple[str, str]:
     """As in /sys/bus/pci/devices, where a GPU's function is always 0, and `vendor:device`."""
-    pci = _call("nvmlDeviceGetPciInfo", handle)
+    pci = call("nvmlDeviceGetPciInfo", handle)
     address = f"{pci.domain:04x}:{pci.bus:02x}:{pci.device:02x}.0"
     return address, f"{pci.pciDeviceId & 0xFFFF:04x}:{pci.pciDeviceId >> 16:04x}"
 
 
-def _memory(handle: Any) -> tuple[int, int | None, int, int]:
+def memory_of(handle: Any) -> tuple[int, int | None, int, int]:
+    """Bytes in all, reserved by the driver, used, free. Raises NVMLError."""
     try:
-        memory = _call("nvmlDeviceGetMemoryInfo", handle, pynvml.nvmlMemory_v2)
+        memory = call("nvmlDeviceGetMemoryInfo", handle, pynvml.nvmlMemory_v2)
     except pynvml.NVMLError as error:
-        if error.value not in _NOT_AVAILABLE:
+        if error.value not in NOT_AVAILABLE:
             raise
-        memory = _call("nvmlDeviceGetMemoryInfo", handle)  # drivers before 510
+        memory = call("nvmlDeviceGetMemoryInfo", handle)  # drivers before 510
     return memory.total, getattr(memory, "reserved", None), memory.used, memory.free
 
 
 def _two_states(function: str, handle: Any) -> tuple[bool, bool]:
-    current, pending = _call(function, handle)
+    current, pending = call(function, handle)
     return bool(current), bool(pending)
 
 
@@ -190,7 +192,7 @@ def _uncorrected(handle: Any, counter: int) -> Callable[[], tuple[object, ...]]:
 
 
 def _remapped_rows(handle: Any) -> dict[str, object]:
-    correctable, uncorrectable, pending, failed = _call("nvmlDeviceGetRemappedRows", handle)
+    correctable, uncorrectable, pending, failed = call("nvmlDeviceGetRemappedRows", handle)
     counts = {"correctable": correctable, "uncorrectable": uncorrectable}
     return counts | {"pending": bool(pending), "failed": bool(failed)}
 
@@ -203,7 +205,7 @@ def _compute_mode(mode: int) -> str | int:
 
 def _clocks_event_reasons(handle: Any) -> tuple[int, list[str]]:
     new, old = "nvmlClocksEventReason", "nvmlClocksThrottleReason"  # renamed in driver 535
-    mask = _first(("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"), handle)
+    mask = first_of(("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"), handle)
     names: dict[int, str] = {}
     for name, bit in vars(pynvml).items():
         if name.startswith((new, old)) and isinstance(bit, int) and bit.bit_count() == 1 and bit & mask:
@@ -219,9 +221,9 @@ def _path_of(library: ctypes.CDLL) -> str | None:
     return file_behind(ctypes.cast(function, ctypes.c_void_p).value or 0)
 
 
-def _message(code: int) -> str:
+def message_of(code: int) -> str:
     """What NVML calls a return code; what pynvml calls it when there is no library to ask."""
     try:
-        return str(_call("nvmlErrorString", code))
+        return str(call("nvmlErrorString", code))
     except pynvml.NVMLError:
         return str(pynvml.NVMLError(code))

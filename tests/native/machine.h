@@ -6,6 +6,8 @@
  *     name=NVIDIA A100-SXM4-80GB
  *     power=!999                      "!" and a return code: asking for this fails
  *     every=!15                       as "!" for all that can be asked of this GPU; handle=!15: already its handle
+ *     power=hang                      asking for this hangs; "segfault": crashes
+ *     live=1                          the file is read anew at each question about a GPU
  *
  * What is not set is not supported. */
 #include <signal.h>
