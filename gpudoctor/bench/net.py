@@ -1,48 +1,26 @@
-"""A net is a row of nodes: forward through all of them, backward through all of them, and a step downhill."""
+"""Ready-made nets, and training: the parameters before it, and a step downhill."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy
 
-from gpudoctor.bench.nodes import (
-    Array,
-    ArrayModule,
-    AveragePool,
-    Conv,
-    Dense,
-    Flatten,
-    Kept,
-    MaxPool,
-    Node,
-    ReLU,
-    SiLU,
-)
+from gpudoctor.bench.devices.device import ArrayModule
+from gpudoctor.bench.nodes import AveragePool, Conv, Dense, Flatten, MaxPool, ReLU, SiLU
+from gpudoctor.bench.nodes.row import Backward, Forward, Net, PerNode, backward, forward
 
-Net = tuple[Node, ...]
-
-# One tuple of arrays for each node of the net, empty for a node that learns nothing.
-PerNode = list[tuple[Array, ...]]
-
-
-class Forward(NamedTuple):
-    """What going forward leaves behind. outputs[i] is the output of node i; the last one is the scores."""
-
-    outputs: list[Array]
-    kept: list[Kept]
-
-    @property
-    def scores(self) -> Array:
-        """(images, classes): the larger, the likelier."""
-        return self.outputs[-1]
-
-
-class Backward(NamedTuple):
-    """The gradients of the loss: by the output of each node, and by the parameters of each node."""
-
-    outputs: list[Array]
-    parameters: PerNode
+__all__ = [
+    "Backward",
+    "Forward",
+    "Net",
+    "PerNode",
+    "backward",
+    "forward",
+    "initial_parameters",
+    "momentum_step",
+    "relu_net",
+    "smooth_net",
+    "zeros_like",
+]
 
 
 def relu_net(size: int, classes: int, widths: tuple[int, int] = (8, 16), hidden: int = 64) -> Net:
@@ -74,29 +52,6 @@ def smooth_net(size: int, classes: int, widths: tuple[int, int] = (8, 16), hidde
 def initial_parameters(net: Net, xp: ArrayModule, rng: numpy.random.Generator, dtype: str) -> PerNode:
     """The parameters before training, on the device of xp. The same generator gives the same values on each device."""
     return [tuple(xp.asarray(values.astype(dtype)) for values in node.initial(rng)) for node in net]
-
-
-def forward(net: Net, xp: ArrayModule, images: Array, parameters: PerNode) -> Forward:
-    """Sends images through the net."""
-    outputs, kept = [], []
-    x = images
-    for node, own in zip(net, parameters, strict=True):
-        x, needed = node.forward(xp, x, *own)
-        outputs.append(x)
-        kept.append(needed)
-    return Forward(outputs, kept)
-
-
-def backward(net: Net, xp: ArrayModule, went: Forward, d_scores: Array) -> Backward:
-    """Sends the gradient of the scores back through the net, last node first."""
-    outputs: list[Array] = [d_scores]
-    parameters: PerNode = []
-    for index in reversed(range(len(net))):
-        parameters.append(net[index].gradients(xp, outputs[-1], went.kept[index]))
-        # What the first node would send back is the gradient of the images, and nobody learns from that.
-        if index > 0:
-            outputs.append(net[index].backward(xp, outputs[-1], went.kept[index]))
-    return Backward(outputs[::-1], parameters[::-1])
 
 
 def zeros_like(xp: ArrayModule, parameters: PerNode) -> PerNode:

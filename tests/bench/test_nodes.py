@@ -1,4 +1,4 @@
-"""Forward, backward, shapes and dtypes of the nodes; and that the gradient check sees a broken backward pass."""
+"""What the nodes compute: the sums and rules of their docstrings, extreme numbers, NaN, views, dropout."""
 
 import itertools
 import math
@@ -6,22 +6,25 @@ import math
 import numpy
 import pytest
 
-from gpudoctor.bench import net as nets
-from gpudoctor.bench.gradient_check import (
-    LIMIT,
-    NODES,
-    largest_relative_difference,
-    loss_error,
-    net_error,
-    node_error,
+from gpudoctor.bench.nodes import (
+    Add,
+    AveragePool,
+    Branch,
+    Branches,
+    Conv,
+    Conv1d,
+    Dense,
+    Dropout,
+    Flatten,
+    MatMul,
+    Maximum,
+    MaxPool,
+    MeanSquaredError,
+    Multiply,
+    ReLU,
+    SiLU,
+    SoftmaxCrossEntropy,
 )
-from gpudoctor.bench.nodes import AveragePool, Conv, Dense, MaxPool, ReLU, SiLU, SoftmaxCrossEntropy
-
-NAMES = [type(node).__name__ for node, _ in NODES]
-NETS = {
-    "relu": nets.relu_net(8, 10, widths=(2, 3), hidden=4),
-    "smooth": nets.smooth_net(8, 10, widths=(2, 3), hidden=4),
-}
 
 
 @pytest.fixture
@@ -29,79 +32,49 @@ def rng():
     return numpy.random.default_rng(1)
 
 
-@pytest.mark.parametrize(("node", "shape"), NODES, ids=NAMES)
-def test_gradients_of_each_node_agree_with_differences(node, shape):
-    assert node_error(numpy, node, shape) < LIMIT
-
-
-@pytest.mark.parametrize("conv", [Conv(1, 2, 3, 0), Conv(2, 2, 1, 0), Conv(2, 1, 5, 2), Conv(1, 1, 3, 2)], ids=repr)
-def test_gradients_of_other_kernels_and_paddings(conv):
-    assert node_error(numpy, conv, (2, 6, 5, conv.channels_in)) < LIMIT
-
-
-def test_gradients_of_the_loss_and_of_whole_nets():
-    assert loss_error(numpy) < LIMIT
-    for net in NETS.values():
-        assert net_error(numpy, net) < LIMIT
-
-
-@pytest.mark.parametrize(("node", "shape"), NODES, ids=NAMES)
-def test_the_check_sees_a_backward_pass_that_is_one_percent_off(node, shape, monkeypatch):
-    right = type(node).backward
-    monkeypatch.setattr(type(node), "backward", lambda *args: 1.01 * right(*args))
-    assert node_error(numpy, node, shape) > LIMIT
-
-
-@pytest.mark.parametrize("kind", [Dense, Conv])
-@pytest.mark.parametrize("which", [0, 1], ids=["weights", "bias"])
-def test_the_check_sees_a_wrong_gradient_of_a_parameter(kind, which, monkeypatch):
-    right = kind.gradients
-
-    def one_off(*args):
-        gradients = list(right(*args))
-        gradients[which] = 0.99 * gradients[which]
-        return tuple(gradients)
-
-    monkeypatch.setattr(kind, "gradients", one_off)
-    node, shape = next((node, shape) for node, shape in NODES if isinstance(node, kind))
-    assert node_error(numpy, node, shape) > LIMIT
-    assert net_error(numpy, NETS["relu"]) > LIMIT
-
-
-def test_the_check_sees_a_wrong_loss_gradient(monkeypatch):
-    monkeypatch.setattr(SoftmaxCrossEntropy, "backward", lambda self, xp, kept: kept[0] - kept[1])
-    assert loss_error(numpy) > LIMIT
-    assert net_error(numpy, NETS["smooth"]) > LIMIT
-
-
-def test_a_gradient_of_another_shape_is_infinitely_wrong(monkeypatch):
-    monkeypatch.setattr(ReLU, "backward", lambda self, xp, dy, kept: (dy * kept).ravel())
-    assert node_error(numpy, ReLU(), (4, 6)) == math.inf
-
-
-@pytest.mark.parametrize("broken", [math.nan, math.inf])
-def test_what_is_not_finite_is_infinitely_wrong(broken):
-    for values in itertools.permutations([broken, 1.0, 2.0]):
-        assert largest_relative_difference(list(values), [1.0, 1.0, 2.0]) == math.inf
-        assert largest_relative_difference([1.0, 1.0, 2.0], list(values)) == math.inf
-
-
-def test_zeros_alone_prove_nothing():
-    assert largest_relative_difference([0.0, 0.0], [0.0, 0.0]) == math.inf
-
-
-def test_convolution_is_the_sum_that_its_docstring_gives(rng):
-    conv = Conv(2, 3, kernel=3, padding=1)
+@pytest.mark.parametrize(
+    ("padding", "stride", "shape"), [(1, 1, (2, 4, 5, 3)), (0, 2, (2, 1, 2, 3)), (2, 3, (2, 2, 3, 3))]
+)
+def test_convolution_is_the_sum_that_its_docstring_gives(padding, stride, shape, rng):
+    conv = Conv(2, 3, kernel=3, padding=padding, stride=stride)
     x, w, b = rng.standard_normal((2, 4, 5, 2)), rng.standard_normal((3, 3, 2, 3)), rng.standard_normal(3)
     y, _ = conv.forward(numpy, x, w, b)
-    assert y.shape == (2, 4, 5, 3)
+    assert y.shape == shape
     for n, i, j, o in numpy.ndindex(y.shape):
         expected = b[o]
         for u, v, c in itertools.product(range(3), range(3), range(2)):
-            row, column = i + u - 1, j + v - 1
+            row, column = stride * i + u - padding, stride * j + v - padding
             if 0 <= row < 4 and 0 <= column < 5:
                 expected += x[n, row, column, c] * w[u, v, c, o]
         assert y[n, i, j, o] == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "padding", "stride"), [(3, 1, 1), (4, 0, 2), (2, 1, 3)])
+def test_a_convolution_of_sequences_is_that_of_images_one_row_high(kernel, padding, stride, rng):
+    node = Conv1d(2, 3, kernel, padding, stride)
+    w, b = node.initial(rng)
+    x = rng.standard_normal((3, 9, 2))
+    y, kept = node.forward(numpy, x, w, b + 1)
+    as_image = numpy.zeros((3, kernel, 9 + 2 * padding, 2))  # as high as the kernel, with a single row in use
+    as_image[:, 0, padding : padding + 9] = x
+    wide = numpy.zeros((kernel, kernel, 2, 3))
+    wide[0] = w
+    expected, _ = Conv(2, 3, kernel, 0, stride).forward(numpy, as_image, wide, b + 1)
+    numpy.testing.assert_allclose(y, expected[:, 0], rtol=1e-12, atol=1e-12)
+    assert node.backward(numpy, y, kept).shape == x.shape
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, None), (3, 2), (2, 3), (3, 1)])
+def test_pools_take_what_each_window_holds_and_drop_what_fills_none(size, stride, rng):
+    x = rng.standard_normal((2, 7, 8, 3))
+    step = stride or size
+    rows, columns = (7 - size) // step + 1, (8 - size) // step + 1
+    for pool, summary in ((MaxPool(size, stride), numpy.max), (AveragePool(size, stride), numpy.mean)):
+        y, _ = pool.forward(numpy, x)
+        assert y.shape == (2, rows, columns, 3)
+        for i, j in itertools.product(range(rows), range(columns)):
+            window = x[:, i * step : i * step + size, j * step : j * step + size]
+            numpy.testing.assert_allclose(y[:, i, j], summary(window, axis=(1, 2)), rtol=1e-12)
 
 
 def test_pools_and_rectifiers_give_the_numbers_of_their_formulas():
@@ -127,36 +100,25 @@ def test_silu_and_softmax_stand_extreme_inputs():
     assert float(loss) == 0.0
 
 
-def test_a_nan_goes_through_every_node_and_is_not_lost():
-    x = numpy.ones((1, 4, 4, 1))
+def test_a_nan_goes_through_every_node_and_is_not_lost(rng):
+    x = rng.standard_normal((1, 4, 4, 1))
     x[0, 1, 1, 0] = numpy.nan
-    for node in (ReLU(), SiLU(), MaxPool(), AveragePool()):
-        assert numpy.isnan(node.forward(numpy, x)[0]).any(), node
+    dropped = Dropout(0.5).at((0,)).forward(numpy, numpy.ones_like(x))[0] == 0
+    for node in (ReLU(), SiLU(), MaxPool(), AveragePool(), Conv(1, 2), Flatten(), Dropout(0.5).at((0,))):
+        assert numpy.isnan(node.forward(numpy, x, *node.initial(rng))[0]).any(), node
+    assert numpy.isnan(Dropout(0.5).at((0,)).forward(numpy, numpy.where(dropped, numpy.nan, x))[0])[dropped].all()
+    for joint in (Add(), Multiply(), Maximum()):
+        for both in ((x, numpy.ones_like(x)), (numpy.ones_like(x), x)):
+            assert numpy.isnan(joint.forward(numpy, *both)[0]).any(), joint
+    assert numpy.isnan(MeanSquaredError().forward(numpy, x, numpy.zeros_like(x))[0])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
-def test_dtype_and_shapes_stay_through_forward_backward_and_step(net, dtype, rng):
-    images = rng.standard_normal((6, 8, 8, 1)).astype(dtype)
-    labels = rng.integers(0, 10, 6)
-    parameters = nets.initial_parameters(net, numpy, rng, dtype)
-    velocities = nets.zeros_like(numpy, parameters)
-    went = nets.forward(net, numpy, images, parameters)
-    loss, kept = SoftmaxCrossEntropy().forward(numpy, went.scores, labels)
-    back = nets.backward(net, numpy, went, SoftmaxCrossEntropy().backward(numpy, kept))
-    nets.momentum_step(parameters, velocities, back.parameters, rate=0.1, momentum=0.9)
-
-    assert went.scores.shape == (6, 10)
-    assert loss.dtype == dtype
-    assert loss.shape == ()
-    assert kept[0].dtype == dtype
-    for output, gradient in zip(went.outputs, back.outputs, strict=True):
-        assert output.dtype == gradient.dtype == dtype
-        assert output.shape == gradient.shape
-    for own, moving, slopes in zip(parameters, velocities, back.parameters, strict=True):
-        for parameter, velocity, gradient in zip(own, moving, slopes, strict=True):
-            assert parameter.dtype == velocity.dtype == gradient.dtype == dtype
-            assert parameter.shape == velocity.shape == gradient.shape
+@pytest.mark.parametrize(
+    "node", [ReLU(), SiLU(), MaxPool(), AveragePool(), Conv(1, 2), Dropout(0.5).at((0,))], ids=repr
+)
+def test_a_nan_on_the_way_back_is_not_lost(node, rng):
+    y, kept = node.forward(numpy, numpy.full((1, 4, 4, 1), -1.0), *node.initial(rng))
+    assert numpy.isnan(node.backward(numpy, numpy.full(y.shape, numpy.nan), kept)).any()
 
 
 def test_a_view_with_other_strides_gives_what_its_copy_gives(rng):
@@ -165,7 +127,16 @@ def test_a_view_with_other_strides_gives_what_its_copy_gives(rng):
         rng.standard_normal((4, 8, 8, 2))[::2, ::2, ::2],
         rng.standard_normal((2, 4, 4, 2))[:, ::-1, ::-1],
     ]
-    for node in (Conv(2, 3), Conv(2, 3, 1, 0), MaxPool(), AveragePool(), ReLU(), SiLU()):
+    for node in (
+        Conv(2, 3),
+        Conv(2, 3, 1, 0),
+        Conv(2, 3, 3, 1, 2),
+        MaxPool(),
+        MaxPool(3, 1),
+        AveragePool(),
+        ReLU(),
+        SiLU(),
+    ):
         parameters = node.initial(rng)
         for view in views:
             assert not view.flags.c_contiguous
@@ -178,9 +149,75 @@ def test_a_view_with_other_strides_gives_what_its_copy_gives(rng):
             )
 
 
-def test_momentum_gathers_speed():
-    parameter, gradient = numpy.array([1.0]), numpy.array([2.0])
-    velocities = nets.zeros_like(numpy, [(parameter,)])
-    for expected in (1.0 - 0.1 * 2.0, 0.8 - 0.1 * (0.5 * 2.0 + 2.0)):
-        nets.momentum_step([(parameter,)], velocities, [(gradient,)], rate=0.1, momentum=0.5)
-        assert parameter[0] == pytest.approx(expected)
+def test_joints_do_to_single_numbers_what_their_names_say():
+    a, b, dy = numpy.array([2.0, -1.0, 3.0]), numpy.array([5.0, -4.0, 3.0]), numpy.array([10.0, 100.0, 8.0])
+    for joint, y, d_a, d_b in (
+        (Add(), [7, -5, 6], [10, 100, 8], [10, 100, 8]),
+        (Multiply(), [10, 4, 9], [50, -400, 24], [20, -100, 24]),
+        (Maximum(), [5, -1, 3], [0, 100, 4], [10, 0, 4]),  # equals share
+    ):
+        got, kept = joint.forward(numpy, a, b)
+        assert got.tolist() == y
+        assert [side.tolist() for side in joint.backward(numpy, dy, kept)] == [d_a, d_b]
+
+
+def test_branches_equal_the_same_nodes_put_together_by_hand(rng):
+    node = Branches(((MatMul(3, 3), ReLU()), (Dense(3, 3),), ()), Multiply())
+    w, v, b = node.initial(rng)
+    assert node.learns == 3
+    x, dy = rng.standard_normal((4, 3)), rng.standard_normal((4, 3))
+    y, kept = node.forward(numpy, x, w, v, b + 1)
+    first, second = numpy.maximum(x @ w, 0), x @ v + b + 1
+    numpy.testing.assert_allclose(y, first * second * x)
+    dw, dv, db = node.gradients(numpy, dy, kept)
+    numpy.testing.assert_allclose(dw, x.T @ (dy * second * x * (first > 0)))
+    numpy.testing.assert_allclose(dv, x.T @ (dy * first * x))
+    numpy.testing.assert_allclose(db, (dy * first * x).sum(axis=0))
+    by_hand = (dy * second * x * (first > 0)) @ w.T + (dy * first * x) @ v.T + dy * first * second
+    numpy.testing.assert_allclose(node.backward(numpy, dy, kept), by_hand)
+    numpy.testing.assert_allclose(node.backward(numpy, 2 * dy, kept), 2 * by_hand)  # nothing of the first call is left
+
+
+def test_branches_refuse_a_single_path_and_dropout_a_rate_of_one():
+    with pytest.raises(ValueError, match="two paths"):
+        Branches(((ReLU(),),), Add())
+    for rate in (1.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            Dropout(rate)
+
+
+@pytest.mark.parametrize("node", [Conv(1, 1, 3, 0), Conv(1, 1, 5, 0, 4), MaxPool(3), AveragePool(3, 1)], ids=repr)
+def test_a_kernel_or_window_larger_than_the_image_is_refused(node, rng):
+    with pytest.raises(ValueError, match="does not fit into"):
+        node.forward(numpy, numpy.ones((1, 4, 2, 1)), *node.initial(rng))
+
+
+def test_a_branch_adds_up_what_comes_back():
+    ways, kept = Branch(3).forward(numpy, numpy.array([1.0]))
+    assert [way.tolist() for way in ways] == [[1.0]] * 3
+    assert Branch(3).backward(numpy, (numpy.array([1.0]), numpy.array([2.0]), numpy.array([4.0])), kept) == 7.0
+
+
+def test_mean_squared_error_is_the_mean_of_the_squares():
+    loss, kept = MeanSquaredError().forward(numpy, numpy.array([[1.0, 2.0]]), numpy.array([[0.0, 4.0]]))
+    assert float(loss) == 2.5
+    assert MeanSquaredError().backward(numpy, kept).tolist() == [[1.0, -2.0]]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(rate):
+    x = numpy.ones((300, 200), dtype="float32")
+    y, mask = Dropout(rate, seed=1).at((4, 2)).forward(numpy, x)
+    assert y.dtype == mask.dtype == "float32"
+    assert abs((y == 0).mean() - rate) < 0.01
+    assert set(numpy.unique(y[y > 0])) == {numpy.float32(1 / (1 - rate))}
+    assert abs(y.mean() - 1) < 0.03
+    # Neighbours are dropped independently of each other, along rows and along columns.
+    for a, b in ((y[:, 1:], y[:, :-1]), (y[1:], y[:-1])):
+        assert abs(((a == 0) & (b == 0)).mean() - rate**2) < 0.01
+    assert not numpy.array_equal(y, Dropout(rate, seed=2).at((4, 2)).forward(numpy, x)[0]) or rate == 0
+
+
+def test_dropout_draws_the_same_mask_on_every_machine():
+    _, mask = Dropout(0.5).at((0, 3)).forward(numpy, numpy.ones(24))
+    assert "".join("1" if value else "0" for value in mask) == "111110100000110011001110"
