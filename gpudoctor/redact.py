@@ -9,6 +9,7 @@ from gpudoctor.snapshot import Json
 # What NVML and the kernel print in these forms; each kind gets its own numbered replacement.
 _PATTERNS = (
     ("GPU-00000000-0000-0000-0000-{:012d}", re.compile(r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")),
+    ("MIG-00000000-0000-0000-0000-{:012d}", re.compile(r"MIG-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")),
     ("UUID=00000000-0000-0000-0000-{:012d}", re.compile(r"UUID=[0-9a-fA-F-]{8,36}")),
     ("02:00:00:00:00:{:02x}", re.compile(r"\b[0-9a-f]{2}(?::[0-9a-f]{2}){5}\b")),
     ("user{}@redacted.invalid", re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")),

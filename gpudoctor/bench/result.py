@@ -1,104 +1,150 @@
-"""What the benchmark found: one value, filled in as far as the run came."""
+"""What the benchmark found: verdicts by phase, device and run, and the numbers behind them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, NamedTuple
 
 from gpudoctor import __version__
 
+SCHEMA = 2
+
 
 class Status(Enum):
-    """Passed: it trains. Failed: it ran and does not train. Skipped: there was nothing to run on, never a pass."""
+    """The verdict on a phase, a device or a whole run, the best first.
+
+    Passed: it ran and is as it should be. Warned: it trains, but something is not as it should be. Not measured: the
+    GPU was busy with somebody else's work. Skipped: there was nothing to run on, or it does not apply; never a pass.
+    Failed: it ran and does not train, or trains wrongly.
+    """
 
     PASSED = "passed"
-    FAILED = "failed"
+    WARNED = "warned"
+    NOT_MEASURED = "not measured"
     SKIPPED = "skipped"
+    FAILED = "failed"
 
 
-_EXIT_CODES = {Status.PASSED: 0, Status.FAILED: 2, Status.SKIPPED: 3}
+class Judgement(NamedTuple):
+    """One thing that is not as it should be. `id` is the id of the check that explains it: "bench.compute-slow"."""
+
+    id: str
+    status: Status  # WARNED or FAILED
+    subject: str  # "product in fp16"
+    text: str  # one sentence, with the numbers
+
+
+@dataclass
+class PhaseResult:
+    """One phase on one device."""
+
+    name: str
+    status: Status
+    reason: str = ""  # one sentence
+    judgements: list[Judgement] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)  # what was measured, as plain data
+
+
+@dataclass
+class DeviceResult:
+    """Everything about one device."""
+
+    text: str  # for a person: "NVIDIA H200 (GPU 0, 140 GiB, compute capability 9.0)"
+    backend: str
+    home: str = ""
+    traits: dict[str, Any] | None = None  # as measures.Traits
+    status: Status = Status.SKIPPED
+    reason: str = ""
+    phases: list[PhaseResult] = field(default_factory=list)
+    health: dict[str, Any] = field(default_factory=dict)  # counters before and after, samples during the run
+    versions: dict[str, str | None] = field(default_factory=dict)  # as this device's child saw them
+
+    def phase(self, name: str) -> PhaseResult | None:
+        """The phase of this name, if it was part of the run."""
+        return next((phase for phase in self.phases if phase.name == name), None)
+
+    @property
+    def judgements(self) -> list[Judgement]:
+        """Of all phases, failures first."""
+        found = [judgement for phase in self.phases for judgement in phase.judgements]
+        return sorted(found, key=lambda judgement: judgement.status is not Status.FAILED)
 
 
 @dataclass
 class BenchResult:
-    """The verdict and the numbers behind it. What was not reached is None or empty."""
+    """A whole run."""
 
-    status: Status
-    reason: str  # one or two sentences
-    backend: str  # "numpy" or "cupy"; "auto" when none could be opened
+    backend: str  # "cupy", "torch", "numpy"; "auto" when none could be opened
+    level: str
     seed: int
-    device: str | None = None  # where the arrays lay, by their own word
-    gradient_errors: dict[str, float] = field(default_factory=dict)  # worst relative error of each node
-    gradient_limit: float | None = None
-    untrained_loss: float | None = None  # mean over the test set
-    untrained_accuracy: float | None = None
-    losses: list[float] = field(default_factory=list)  # of each epoch, mean over its batches
-    accuracies: list[float] = field(default_factory=list)  # after each epoch: share of the test set, 0 to 1
-    accuracy_needed: float | None = None
-    training_images: int | None = None
-    test_images: int | None = None
-    images_per_second: float | None = None  # forward and backward, without the run's first batch
-    seconds: float = 0.0  # the whole run
+    status: Status = Status.SKIPPED
+    reason: str = "The benchmark did not finish."
+    devices: list[DeviceResult] = field(default_factory=list)
+    between_gpus: PhaseResult | None = None  # None: there was one GPU
     versions: dict[str, str | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # "7 other GPUs were not tested: --all"
+    began: str = ""  # UTC, "2026-11-25T17:00:00Z"
+    seconds: float = 0.0  # the whole run
 
     @property
     def exit_code(self) -> int:
-        """0 passed, 2 failed, 3 skipped."""
-        return _EXIT_CODES[self.status]
+        """0 it trains (also with warnings), 2 it does not, 3 it could not run."""
+        return {Status.PASSED: 0, Status.WARNED: 0, Status.FAILED: 2}.get(self.status, 3)
 
-    @property
-    def gradient_error(self) -> float | None:
-        """The worst of gradient_errors."""
-        return max(self.gradient_errors.values(), default=None)
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the training set that were completed."""
-        return len(self.losses)
-
-    @property
-    def train_loss(self) -> float | None:
-        """Of the last epoch."""
-        return self.losses[-1] if self.losses else None
-
-    @property
-    def test_accuracy(self) -> float | None:
-        """After the last epoch, 0 to 1."""
-        return self.accuracies[-1] if self.accuracies else None
-
-    def to_json(self) -> dict[str, object]:
-        """The same as plain data, schema 1. A number that is not finite becomes null: JSON has no word for it."""
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data, schema 2. A number that is not finite becomes null: JSON has no word for it."""
         return {
-            "schema": 1,
+            "schema": SCHEMA,
             "gpudoctor": __version__,
             "command": "bench",
             "status": self.status.value,
             "exit_code": self.exit_code,
             "reason": self.reason,
             "backend": self.backend,
-            "device": self.device,
+            "level": self.level,
             "seed": self.seed,
-            "gradient_check": {
-                "worst_error": _finite(self.gradient_error),
-                "limit": self.gradient_limit,
-                "errors": {name: _finite(error) for name, error in self.gradient_errors.items()},
-            },
-            "untrained_loss": _finite(self.untrained_loss),
-            "untrained_accuracy": self.untrained_accuracy,
-            "epochs": self.epochs,
-            "losses": [_finite(loss) for loss in self.losses],
-            "accuracies": self.accuracies,
-            "train_loss": _finite(self.train_loss),
-            "test_accuracy": self.test_accuracy,
-            "accuracy_needed": self.accuracy_needed,
-            "training_images": self.training_images,
-            "test_images": self.test_images,
-            "images_per_second": self.images_per_second and round(self.images_per_second, 1),
-            "seconds": round(self.seconds, 3),
+            "devices": [_device_json(device) for device in self.devices],
+            "between_gpus": self.between_gpus and _phase_json(self.between_gpus),
             "versions": self.versions,
+            "notes": self.notes,
+            "began": self.began,
+            "seconds": round(self.seconds, 3),
         }
 
 
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
+def _device_json(device: DeviceResult) -> dict[str, Any]:
+    return {
+        "device": device.text,
+        "backend": device.backend,
+        "home": device.home,
+        "traits": finite(device.traits),
+        "status": device.status.value,
+        "reason": device.reason,
+        "phases": [_phase_json(phase) for phase in device.phases],
+        "health": finite(device.health),
+        "versions": device.versions,
+    }
+
+
+def _phase_json(phase: PhaseResult) -> dict[str, Any]:
+    return {
+        "phase": phase.name,
+        "status": phase.status.value,
+        "reason": phase.reason,
+        "judgements": [{**judgement._asdict(), "status": judgement.status.value} for judgement in phase.judgements],
+        "numbers": finite(phase.numbers),
+    }
+
+
+def finite(value: Any) -> Any:
+    """The same data, with None for every number that is not finite, and lists for tuples."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return value

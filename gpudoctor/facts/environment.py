@@ -46,6 +46,8 @@ _NAMES = frozenset(
         "PYTHONPATH",
         "PYTHONHOME",
         "PYTHONNOUSERSITE",
+        "XDG_STATE_HOME",
+        "GPUDOCTOR_STATE",
     )
 )
 # "CUDA" without a line behind it: CUDAHOSTCXX, CUDACXX and CUDAARCHS are CMake's.

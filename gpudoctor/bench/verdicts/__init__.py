@@ -1,0 +1,1 @@
+"""What the measured numbers mean, one module a kind: pure functions of `measures`, each threshold with its source."""
