@@ -1,0 +1,1 @@
+"""Learning curves: how accuracy grows with the number of training images."""
