@@ -4,70 +4,124 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from gpudoctor.bench.result import BenchResult, Status
+from gpudoctor.bench.result import BenchResult, DeviceResult, Judgement, PhaseResult, Status
 
 WIDTH = 80
-_LABEL = 16
-_BAR = 36
+_LABEL = 14
+_BAR = 32
 
 _VERSION_NAMES = {
+    "driver": "driver",
+    "cuda_driver": "CUDA of the driver",
+    "cupy": "CuPy",
+    "cuda_runtime": "CUDA of CuPy",
+    "cublas": "cuBLAS",
+    "torch": "torch",
+    "torch_cuda": "CUDA of torch",
+    "cudnn": "cuDNN",
     "gpudoctor": "gpudoctor",
     "python": "Python",
     "numpy": "NumPy",
-    "cupy": "CuPy",
-    "cuda_runtime": "CUDA of CuPy",
-    "cuda_driver": "CUDA of the driver",
+    "kernel": "Linux",
 }
 
 
 def as_text(result: BenchResult) -> str:
     """The report, without colour, no line longer than 80 columns (but for a word that is), a newline at the end."""
-    lines = [*_folded(f"{result.status.name}  ", result.reason)]
-    if result.status is Status.SKIPPED:
-        lines += _folded(" " * 9, "Nothing was shown, so this is not a pass.")
+    lines = [*_folded(f"{_word(result.status)}  ", result.reason)]
+    if result.exit_code == 3:
+        lines += _folded(" " * (len(_word(result.status)) + 2), "Nothing was shown, so this is not a pass.")
+    for device in result.devices:
+        if device.home or len(result.devices) > 1:  # else it could not be opened, and that is all there is to say
+            lines += ["", *_device(device)]
+    if result.between_gpus is not None:
+        lines += ["", "Between the GPUs", *_phase(result.between_gpus)]
     lines.append("")
-    if result.device:
-        lines += _row("Device", result.device)
-    lines += _gradients(result)
-    lines += _learning(result)
-    if result.images_per_second is not None:
-        speed = f"{result.images_per_second:,.0f} images a second, forward and backward"
-        lines += _row("Speed", f"{speed}; a small net, so no measure of the device")
-    lines += _row("Time", f"{result.seconds:.1f} s in all, seed {result.seed}")
-    known = [f"{name} {result.versions[key]}" for key, name in _VERSION_NAMES.items() if result.versions.get(key)]
-    lines += _row("Versions", ", ".join(known))
+    for note in result.notes:
+        lines += _row("Note", note)
+    lines += _row("Time", f"{result.seconds:.1f} s in all, level {result.level}, seed {result.seed}")
+    lines += _row("Versions", _versions(result))
     if result.versions.get("os"):
         lines += _row("System", str(result.versions["os"]))
     return "\n".join(lines) + "\n"
 
 
-def _gradients(result: BenchResult) -> list[str]:
-    if result.gradient_error is None:
-        return []
-    limit = f" (limit {result.gradient_limit:.0e})" if result.gradient_limit is not None else ""
-    return _row("Gradient check", f"worst relative error {result.gradient_error:.1e}{limit}")
+def _device(device: DeviceResult) -> list[str]:
+    lines = _folded("", f"{device.text or 'No device'}: {device.status.value}")
+    for phase in device.phases:
+        if phase.status is Status.SKIPPED and not device.home:
+            continue  # it could not be opened, and that is said on top
+        lines += _phase(phase)
+    for id in dict.fromkeys(judgement.id for judgement in device.judgements):
+        lines += _row("", f"What it means: gpudoctor explain {id}")
+    return lines
 
 
-def _learning(result: BenchResult) -> list[str]:
+def _phase(phase: PhaseResult) -> list[str]:
+    lines = _row(phase.name, f"{phase.status.value}. {phase.reason}".rstrip())
+    lines += _others(phase.judgements, phase.reason)
+    lines += _learning(phase.numbers)
+    rates = phase.numbers.get("rates")
+    if isinstance(rates, Sequence):
+        lines += [_rate(rate) for rate in rates]
+    return lines
+
+
+def _others(judgements: Sequence[Judgement], said: str) -> list[str]:
+    return [line for one in judgements if one.text != said for line in _row("", one.text)]
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    name = f"{rate['what']} {rate['precision']}".strip()
+    line = f"    {name:<{_LABEL + 8}}{_amount(rate['median']):>9} {rate['unit']:<9}"
+    if rate.get("share") is not None:
+        line += f"{rate['share']:5.0%} of {_amount(rate['peak'])}"
+        if rate.get("clock_mhz"):
+            line += f" at {rate['clock_mhz']:,.0f} MHz"
+    elif rate.get("modelled"):
+        line += f" model {_amount(rate['modelled'])}"
+    return line.rstrip()
+
+
+def _amount(number: object) -> str:
+    if not isinstance(number, int | float) or not math.isfinite(number):
+        return "none"
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
+
+
+def _learning(numbers: Mapping[str, Any]) -> list[str]:
     """A line for each epoch, the loss drawn as a bar."""
-    if result.untrained_loss is None or result.untrained_accuracy is None:
+    losses, accuracies = numbers.get("losses"), numbers.get("accuracies")
+    if not isinstance(losses, Sequence) or not isinstance(accuracies, Sequence):
         return []
-    needed = f", needed {result.accuracy_needed:.0%}" if result.accuracy_needed is not None else ""
-    lines = _row("Training", f"{result.training_images} images; tested on {result.test_images} others{needed}")
-    lines += ["", "  epoch     loss   test"]
-    rows = [("before", result.untrained_loss, result.untrained_accuracy)]
-    for number, (loss, accuracy) in enumerate(zip(result.losses, result.accuracies, strict=True), start=1):
-        rows.append((str(number), loss, accuracy))
+    lines = [f"    epoch      loss   test     {numbers['images']} images, tested on {numbers['test_images']} others"]
+    rows = [("before", numbers["untrained_loss"], numbers["untrained_accuracy"])]
+    rows += [
+        (str(number), loss, accuracy) for number, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True), 1)
+    ]
     for name, loss, accuracy in rows:
-        lines.append(f"  {name:>6} {loss:8.3f} {accuracy:6.1%}  {_bar(loss, rows[0][1])}".rstrip())
-    return [*lines, ""]
+        lines.append(f"    {name:>6} {loss:9.3f} {accuracy:6.1%}  {_bar(loss, rows[0][1])}".rstrip())
+    return lines
 
 
 def _bar(loss: float, longest: float) -> str:
     if not (math.isfinite(loss) and math.isfinite(longest) and longest > 0):
         return ""
     return "#" * min(_BAR, max(1, round(_BAR * loss / longest)))
+
+
+def _versions(result: BenchResult) -> str:
+    known = dict(result.versions)
+    for device in result.devices:
+        known.update({name: version for name, version in device.versions.items() if version})
+    return ", ".join(f"{name} {known[key]}" for key, name in _VERSION_NAMES.items() if known.get(key))
+
+
+def _word(status: Status) -> str:
+    return status.value.upper()
 
 
 def _row(label: str, text: str) -> list[str]:

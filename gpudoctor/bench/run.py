@@ -1,128 +1,118 @@
-"""Runs the benchmark: opens a device, checks the gradients on it, trains a net on it, and judges."""
+"""Runs the benchmark: chooses what to run on, lets a child of each GPU measure, and gathers the verdicts."""
 
 from __future__ import annotations
 
 import platform
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import NamedTuple
 
 import numpy
 
 from gpudoctor import __version__
-from gpudoctor.bench import glyphs
-from gpudoctor.bench.backends import (
-    Backend,
-    CannotRun,
-    DoesNotTrain,
-    cupy_versions,
-    import_cupy,
-    in_words,
-    open_cupy,
-    open_numpy,
-)
-from gpudoctor.bench.gradient_check import LIMIT, gradient_errors
-from gpudoctor.bench.net import relu_net
-from gpudoctor.bench.result import BenchResult, Status
-from gpudoctor.bench.training import train
+from gpudoctor.bench.baseline import Baseline, judge_against_baseline, require_comparable
+from gpudoctor.bench.devices.device import Device
+from gpudoctor.bench.job import Event, Job, Level
+from gpudoctor.bench.judge import Observed, conclude_device, judge_device, phases_of
+from gpudoctor.bench.result import BenchResult, DeviceResult, Status
+from gpudoctor.bench.running.children import Heard
+from gpudoctor.bench.running.worker import run_job, run_on
 
-BACKENDS = ("auto", "cupy", "numpy")
-
-TRAINING_IMAGES = 4000
-TEST_IMAGES = 1000
-
-# Guessing reads one in ten. On a CPU the seeds 0 to 19 were all past it within 4 epochs; the bound leaves room.
-ACCURACY_NEEDED = 0.95
-MOST_EPOCHS = 12
-
-# The share of the untrained net's loss below which the loss counts as fallen.
-LOSS_FALLEN = 0.5
+BACKENDS = ("auto", "cupy", "torch", "numpy")
 
 
-def run_bench(backend: str = "auto", *, seed: int = 0, progress: Callable[[str], None] | None = None) -> BenchResult:
-    """Shows whether a device trains: the smallest whole training there is, not a measure of the device's speed.
+class Wanted(NamedTuple):
+    """What the user asked for."""
 
-    backend: "auto" and "cupy" take the GPU through CuPy, and are skipped without one; "numpy" takes the CPU, which
-    says nothing about a GPU. seed (0 or more) decides the data, the weights and the order; on the CPU it decides the
-    losses and accuracies too. progress gets a line now and then.
-    Raises ValueError for another backend or a negative seed. A sick machine raises nothing: it is in the result.
+    backend: str = "auto"
+    level: Level = Level.DEFAULT
+    burn_seconds: float = 0.0
+    seed: int = 0
+    all_gpus: bool = False
+    gpus: tuple[str, ...] = ()  # numbers or UUIDs
+    python: str | None = None  # whose torch is tested, None: the first that is found
+    baseline: Baseline | None = None  # what the rates are held against
+
+
+Say = Callable[[str], None]
+
+
+def run_bench(wanted: Wanted, say: Say) -> BenchResult:
+    """Shows whether each chosen device trains, how fast, and how healthy it comes out of it.
+
+    `say` gets a line now and then. Raises ValueError for a backend or a seed that cannot be. A sick machine raises
+    nothing: it is in the result.
+    Raises NoSuchGpu for a wanted GPU that is not to be had, BadSource for a baseline of another machine.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, not {seed}")
+    if wanted.backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, not {wanted.backend!r}")
+    if wanted.seed < 0:
+        raise ValueError(f"seed must be 0 or more, not {wanted.seed}")
     began = time.perf_counter()
-    result = BenchResult(Status.FAILED, "The benchmark did not finish.", backend, seed, versions=_own_versions())
-    errors: tuple[type[Exception], ...] = ()
-    try:
-        opened = _open(result)
-        errors = opened.errors
-        _check_gradients(result, opened, progress or _say_nothing)
-        _train(result, opened, progress or _say_nothing)
-    except CannotRun as why:
-        result.status, result.reason = Status.SKIPPED, str(why)
-    except DoesNotTrain as why:
-        result.status, result.reason = Status.FAILED, str(why)
-    except MemoryError as error:
-        result.status, result.reason = Status.SKIPPED, f"Not enough memory is free to train: {in_words(error)}"
-    except errors as error:
-        result.status, result.reason = Status.FAILED, f"The device failed in the middle of the run: {in_words(error)}"
+    result = BenchResult(wanted.backend, wanted.level.value, wanted.seed, versions=_own_versions())
+    result.began = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if wanted.backend == "numpy":
+        job = Job("numpy", phases_of(wanted.level, "numpy"), wanted.level, wanted.seed, wanted.burn_seconds)
+        if wanted.baseline is not None:
+            require_comparable(wanted.baseline, level=wanted.level.value, backend="numpy", names=())
+        heard = hear_here(job, say=say)
+        device = judge_device(job, heard, Observed())
+        if wanted.baseline is not None:
+            device.phases.append(judge_against_baseline(device, wanted.level.value, wanted.baseline))
+        conclude_device(device, job, heard)
+        result.devices.append(device)
+    else:
+        from gpudoctor.bench.running.on_gpus import run_on_gpus  # here: the CPU needs no children
+
+        run_on_gpus(wanted, result)
+    conclude(result)
     result.seconds = time.perf_counter() - began
     return result
 
 
-def _open(result: BenchResult) -> Backend:
-    if result.backend == "numpy":
-        opened = open_numpy()
+def conclude(result: BenchResult) -> None:
+    """The verdict on the run, from those on its devices: the worst, and a device that did not run is no pass."""
+    if not result.devices:
+        return
+    worst = max(result.devices, key=lambda device: _RANK[device.status])
+    result.status, result.reason = worst.status, worst.reason
+    result.backend = worst.backend if len({device.backend for device in result.devices}) == 1 else result.backend
+    if len(result.devices) > 1:
+        result.reason = f"{_counted(result.devices)} {worst.text}: {worst.reason}" if worst.text else worst.reason
+    between = result.between_gpus
+    if between is not None and _RANK[between.status] > _RANK[result.status] and between.status is not Status.SKIPPED:
+        result.status, result.reason = between.status, between.reason
+
+
+_RANK = {
+    Status.PASSED: 0,
+    Status.WARNED: 1,
+    Status.NOT_MEASURED: 2,
+    Status.SKIPPED: 3,
+    Status.FAILED: 4,
+}
+
+
+def _counted(devices: list[DeviceResult]) -> str:
+    passed = sum(device.status in (Status.PASSED, Status.WARNED) for device in devices)
+    return f"{passed} of {len(devices)} GPUs train."
+
+
+def hear_here(job: Job, device: Device | None = None, say: Say | None = None) -> Heard:
+    """Run a job in this process: for the CPU, and for a device of a test."""
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        if event.kind == "note" and say is not None:
+            say(event.reason)
+
+    if device is None:
+        run_job(job, emit)
     else:
-        cupy = import_cupy()
-        result.versions.update(cupy_versions(cupy))
-        opened = open_cupy(cupy)
-    result.backend, result.device = opened.name, opened.device
-    return opened
-
-
-def _check_gradients(result: BenchResult, backend: Backend, say: Callable[[str], None]) -> None:
-    compiling = "" if backend.name == "numpy" else " (the first run also compiles the kernels)"
-    say(f"{backend.device}: checking the gradients{compiling}")
-    result.gradient_errors, result.gradient_limit = gradient_errors(backend.xp), LIMIT
-    wrong = [f"{name} ({error:.1e})" for name, error in result.gradient_errors.items() if not error < LIMIT]
-    if wrong:
-        raise DoesNotTrain(f"The gradients are wrong, by their relative error against differences: {', '.join(wrong)}.")
-    say(f"gradients agree with finite differences to {result.gradient_error:.0e}")
-
-
-def _train(result: BenchResult, backend: Backend, say: Callable[[str], None]) -> None:
-    training = glyphs.draw(TRAINING_IMAGES, [result.seed, 0])
-    test = glyphs.draw(TEST_IMAGES, [result.seed, 1])
-    result.training_images, result.test_images = len(training.labels), len(test.labels)
-    result.accuracy_needed = ACCURACY_NEEDED
-    images, seconds = 0, 0.0
-    # An overflow is judged by the loss that comes of it; NumPy's warning on the way there tells the reader nothing.
-    with numpy.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for epoch in train(backend, relu_net(glyphs.SIZE, glyphs.CLASSES), training, test, seed=result.seed):
-            say(f"epoch {epoch.number}: loss {epoch.loss:.3f}, reads {epoch.accuracy:.1%} of the test set")
-            if epoch.number == 0:
-                result.untrained_loss, result.untrained_accuracy = epoch.loss, epoch.accuracy
-                to_fall_below = LOSS_FALLEN * epoch.loss
-                continue
-            result.losses.append(epoch.loss)
-            result.accuracies.append(epoch.accuracy)
-            images, seconds = images + epoch.images, seconds + epoch.seconds
-            result.images_per_second = images / seconds
-            learned = epoch.loss < to_fall_below and epoch.accuracy >= ACCURACY_NEEDED
-            if learned or epoch.number == MOST_EPOCHS:
-                break
-    standing = f"it reads {epoch.accuracy:.1%} of images it never trained on, after {epoch.number} epochs"
-    if not learned:
-        raise DoesNotTrain(
-            f"The net does not learn: {standing}; needed are {ACCURACY_NEEDED:.0%}, and a loss below "
-            f"{to_fall_below:.2f}, which is {epoch.loss:.2f}."
-        )
-    result.status = Status.PASSED
-    if backend.name == "numpy":
-        result.reason = f"The CPU trains: {standing}. That says nothing about a GPU."
-    else:
-        result.reason = f"The GPU trains: {standing}."
+        run_on(device, {}, job, emit)
+    return Heard(tuple(events), "", "")
 
 
 def _own_versions() -> dict[str, str | None]:
@@ -134,8 +124,5 @@ def _own_versions() -> dict[str, str | None]:
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "os": distro.name(pretty=True) or None,
+        "kernel": platform.release(),
     }
-
-
-def _say_nothing(line: str) -> None:
-    """For a caller who wants no progress."""
