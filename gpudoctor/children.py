@@ -20,6 +20,9 @@ from gpudoctor.host import ProbeAnswer, Unavailable
 OUTPUT_LIMIT = 8 * 1024 * 1024
 GRACE = 0.2  # seconds: what a child wrote right before it ended may still be in the pipe
 
+# Before anything is imported: the folder in which the doctor happens to run may be somebody else's to write to.
+_NOT_FROM_HERE = "import sys\nsys.path[:] = [entry for entry in sys.path if entry]\n"
+
 
 class Child(NamedTuple):
     process: subprocess.Popen[bytes]
@@ -116,7 +119,7 @@ def start_framework(interpreter: str, framework: str) -> Child:
 
     source = os.path.join(os.path.dirname(gpudoctor.probes.__file__), "framework.py")
     with open(source, encoding="utf-8") as file:
-        argv = [interpreter, "-c", file.read(), framework]
+        argv = [interpreter, "-c", _NOT_FROM_HERE + file.read(), framework]
     account = owner_of(interpreter)
     if account is None:
         from gpudoctor.probes.restraint import leave_driver_unloaded

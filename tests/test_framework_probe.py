@@ -69,6 +69,18 @@ def test_the_frameworks_own_words(environment: Path) -> None:
     assert said(answer).startswith(f"RuntimeError: user {os.geteuid()} ")
 
 
+def test_nothing_is_imported_from_the_folder_in_which_the_doctor_runs(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap, sprung = tmp_path / "somebody", tmp_path / "sprung"
+    trap.mkdir()
+    for name in ("json", "typing", "torch"):
+        (trap / f"{name}.py").write_text(f"open({str(sprung)!r}, 'a').close()\nraise ImportError('caught')\n")
+    monkeypatch.chdir(trap)
+    assert "RuntimeError: user" in said(tried(environment))
+    assert not sprung.exists()
+
+
 def test_a_framework_that_cannot_be_imported(environment: Path) -> None:
     answer = tried(environment, "jax")
     assert answer.answer is not None

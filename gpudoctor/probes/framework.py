@@ -204,7 +204,6 @@ def main() -> None:
     # What frameworks print becomes standard error, so that the answer stays pure JSON.
     answer_descriptor = os.dup(1)
     os.dup2(2, 1)
-    sys.path[:] = [entry for entry in sys.path if entry]  # not the folder in which the doctor happens to run
     answer = ask_framework(sys.argv[1])
     with os.fdopen(answer_descriptor, "w") as stream:
         stream.write(json.dumps(answer, default=str) + "\n")
