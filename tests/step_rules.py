@@ -54,7 +54,7 @@ def _broken_by(argv: tuple[str, ...]) -> list[str]:
         "/" in argv[0]
         and (argv[1:3] != ("-m", "pip") or not argv[0].startswith("/"))
         and not _TOOLKIT.fullmatch(argv[0])
-        and not (_OWN_PROGRAM.fullmatch(argv[0]) and argv[1:] == ("bench",))
+        and not (_OWN_PROGRAM.fullmatch(argv[0]) and argv[1:] == ("bench", "--quick"))
     ):
         found.append(f"a program by its path: {argv}")
     runfile = argv[0] == "sh" and len(argv) > 2 and _RUNFILE.fullmatch(argv[1]) and argv[2] in ("--check", "--silent")

@@ -105,7 +105,7 @@ def test_debian_gets_its_own_newest_of_the_branch(tmp_path: Path) -> None:
         "dkms autoinstall -k 6.1.0-50-amd64",
         "update-initramfs -u -k 6.1.0-50-amd64",
         "modprobe -a nvidia nvidia_uvm",
-        "/opt/gpudoctor/bin/gpudoctor bench",
+        "/opt/gpudoctor/bin/gpudoctor bench --quick",
     ]
 
 
@@ -147,7 +147,7 @@ def test_three_requests_are_one_plan_in_their_order(tmp_path: Path) -> None:
         f"update-initramfs -u -k {KERNEL}",
         "systemctl reboot",
         "/usr/local/cuda-12.8/bin/nvcc -V",
-        "/opt/gpudoctor/bin/gpudoctor bench",
+        "/opt/gpudoctor/bin/gpudoctor bench --quick",
     ]
 
 

@@ -19,7 +19,7 @@ from gpudoctor.testing import steps_of
 NO_FILE = RequestedRunfile("", "", "", "", 0, ())
 HOPPER = PciGpu("0000:03:00.0", "2335", "nvidia", "H200", "Hopper", "either", None, "")
 OWN = OwnInstallation("/opt/gpudoctor/bin/gpudoctor", True)
-BENCH = "/opt/gpudoctor/bin/gpudoctor bench"
+BENCH = "/opt/gpudoctor/bin/gpudoctor bench --quick"
 NO_TOOLKIT = CudaToolkits((), None, None, (), ())
 OFFERS = PackageOffers((*cudnns("9.8.0.87", "9.10.0.56", "9.10.2.21", "9.12.0.46"), *cudnns("9.12.0.46", cuda=13)))
 

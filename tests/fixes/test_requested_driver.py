@@ -29,7 +29,7 @@ KEPLER = PciGpu("0000:02:00.0", "102d", "nvidia", "Tesla K80", "Kepler", "propri
 BLACKWELL = PciGpu("0000:01:00.0", "2b85", "nvidia", "RTX 5090", "Blackwell", "open-only", None, "570.86.16")
 NOBODY = Packages("dpkg", ())
 OWN = OwnInstallation("/opt/gpudoctor/bin/gpudoctor", True)
-BENCH = "/opt/gpudoctor/bin/gpudoctor bench"
+BENCH = "/opt/gpudoctor/bin/gpudoctor bench --quick"
 
 
 def bring(machine, text, *more, offers=(), gpus=(HOPPER,)):

@@ -31,7 +31,7 @@ TURING = PciGpu("0000:01:00.0", "1eb8", "nvidia", "Tesla T4", "Turing", "either"
 PASCAL = PciGpu("0000:02:00.0", "1b06", "nvidia", "GTX 1080 Ti", "Pascal", "proprietary-only", 580, "")
 BLACKWELL = PciGpu("0000:01:00.0", "2b85", "nvidia", "RTX 5090", "Blackwell", "open-only", None, "570.86.16")
 OWN = OwnInstallation("/opt/gpudoctor/bin/gpudoctor", True)
-BENCH = "/opt/gpudoctor/bin/gpudoctor bench"
+BENCH = "/opt/gpudoctor/bin/gpudoctor bench --quick"
 GDM = DisplayManager("gdm3.service", True, (1234,))
 
 
