@@ -16,8 +16,8 @@ from gpudoctor.bench.phases import numerics, replay, throughput
 from gpudoctor.bench.running import worker
 
 SMALL = throughput.Sizes(Protocol(0.0, 2, 0.0), 96, 1 << 16, 1 << 14, 8, (8, 8), 16, 4)
-HEALTHY = {"product": 45.0, "copy": 2900.0, "to device": 50.0, "to host": 50.0, "convolution": 40.0, "training": 3e4}
-FASTER = {"tf32": 8.0, "fp16": 14.0, "bf16": 14.0}
+HEALTHY = {"product": 45.0, "copy": 2900.0, "to device": 26.0, "to host": 26.0, "convolution": 40.0, "training": 3e4}
+FASTER = {"tf32": 8.0, "fp16": 16.0, "bf16": 16.0}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gpudoctor.bench.result import SCHEMA, BenchResult, DeviceResult, Judgement, PhaseResult, Status
+from gpudoctor.bench.words import amount
 from gpudoctor.host import BadSource
 from gpudoctor.state import replace_file
 
@@ -132,8 +133,8 @@ def _compared(rates: Mapping[Kind, Row], then: BaselineDevice, path: str, driver
         rows.append({"what": now["what"], "precision": now["precision"], "then": before["median"], "share": share})
         if not share >= WARN_BELOW:
             text = (
-                f"The {what} reaches {now['median']:.4g} {now['unit']}: {share:.1%} of the {before['median']:.4g} in "
-                f"the baseline {path}.{changed}"
+                f"The {what} reaches {amount(now['median'])} {now['unit']}: {share:.1%} of the "
+                f"{amount(before['median'])} in the baseline {path}.{changed}"
             )
             found.append(Judgement(ID, Status.WARNED, what, text))
     numbers: dict[str, Any] = {

@@ -47,7 +47,7 @@ def judge_device(job: Job, heard: Heard, observed: Observed) -> DeviceResult:
             _add_what_was_left_out(judged, heard)
             device.phases.append(judged)
         elif began and began[-1] == phase.value and heard.failure and heard.blames_device:
-            text = f"The device failed in the middle of it: {heard.failure}."
+            text = f"It failed in the middle of {phase.value}: {heard.failure}."
             found = Judgement("bench.does-not-train", Status.FAILED, phase.value, text)
             device.phases.append(PhaseResult(phase.value, Status.FAILED, text, [found]))
         else:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpudoctor.bench.result import BenchResult, DeviceResult, Judgement, PhaseResult, Status
+from gpudoctor.bench.words import amount
 
 WIDTH = 80
 _LABEL = 14
@@ -75,21 +76,17 @@ def _others(judgements: Sequence[Judgement], said: str) -> list[str]:
 
 
 def _rate(rate: Mapping[str, Any]) -> str:
-    name = f"{rate['what']} {rate['precision']}".strip()
-    line = f"    {name:<{_LABEL + 8}}{_amount(rate['median']):>9} {rate['unit']:<9}"
+    # Of a convolution there are two: through patches, and the fast one.
+    path = str(rate.get("detail", "")).rpartition(", ")[2] if rate["what"] == "convolution" else ""
+    name = " ".join(word for word in (rate["what"], rate["precision"], path) if word)
+    line = f"    {name:<{_LABEL + 12}}{amount(rate['median']):>9} {rate['unit']:<9}"
     if rate.get("share") is not None:
-        line += f"{rate['share']:5.0%} of {_amount(rate['peak'])}"
+        line += f"{rate['share']:5.0%} of {amount(rate['peak'])}"
         if rate.get("clock_mhz"):
             line += f" at {rate['clock_mhz']:,.0f} MHz"
     elif rate.get("modelled"):
-        line += f" model {_amount(rate['modelled'])}"
+        line += f" model {amount(rate['modelled'])}"
     return line.rstrip()
-
-
-def _amount(number: object) -> str:
-    if not isinstance(number, int | float) or not math.isfinite(number):
-        return "none"
-    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
 
 
 def _learning(numbers: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from gpudoctor.bench.measuring.noise import dtype_of, poison
 from gpudoctor.bench.measuring.products import deviation, expected, operands
 from gpudoctor.bench.measuring.timing import Protocol, time_calls
 from gpudoctor.bench.phases import replay
+from gpudoctor.bench.words import size as size_of
 
 Say = Callable[[str], None]
 
@@ -93,7 +94,7 @@ def measure_burn(device: Device, job: Job, say: Say) -> Burned:
     def burn(slots: int) -> None:
         """Fills so many of the largest product's size."""
         pool = device.xp.empty(slots * largest, "uint32")
-        say(f"full load with {pool.nbytes / 2**30:.1f} GiB, {max(0.0, until - time.monotonic()):.0f} s to go")
+        say(f"full load with {size_of(pool.nbytes)}, {max(0.0, until - time.monotonic()):.0f} s to go")
         hashed, turn = time.monotonic(), 0
         while turn == 0 or time.monotonic() < until:
             _round(device, pool, products[turn % len(products)], until, tally)

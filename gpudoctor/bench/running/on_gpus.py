@@ -148,6 +148,9 @@ def _run(gpus: Sequence[Gpu], template: Job, start: _Start, result: BenchResult,
         device = judge_device(jobs[gpu.name], heard[gpu.name], observed)
         if heard[gpu.name].note:
             result.notes.append(f"{gpu.name}: {heard[gpu.name].note}.")
+        if gpu.number is not None:
+            # To its child, which sees no other, every GPU is number 0.
+            device.text = device.text.replace(f"({device.home}, ", f"({gpu.name}, ")
         device.text = device.text or (f"{gpu.model} ({gpu.name})" if gpu.model else gpu.name)
         device.versions.setdefault("driver", result.versions.get("driver"))
         if gpu.uuid and device.traits is not None:

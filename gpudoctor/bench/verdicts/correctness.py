@@ -14,6 +14,7 @@ from gpudoctor.bench.measuring.checksum import RESIDUAL_LIMIT
 from gpudoctor.bench.phases.numerics import Numerics
 from gpudoctor.bench.phases.training import ACCURACY_NEEDED, LOSS_FALLEN
 from gpudoctor.bench.result import Judgement, PhaseResult, Status
+from gpudoctor.bench.words import size
 
 # The largest relative deviation of a loss from float64 within 30 steps, by precision. Measured over six seeds with
 # the products' factors rounded as each precision does: fp32 1e-6, fp16 2e-4, tf32 4e-3 where hardware truncates, bf16
@@ -116,8 +117,8 @@ def judge_burn(measured: Burned) -> PhaseResult:
     if not (measured.rounds and measured.hashes):
         return PhaseResult("burn", Status.SKIPPED, "Nothing was compared under load.", found, numbers)
     reason = (
-        f"{measured.seconds:.0f} s of full load: {measured.rounds} rounds over {measured.memory_bytes / 2**30:.1f} GiB "
-        f"and {measured.hashes} trainings gave the same bits."
+        f"{measured.seconds:.0f} s of full load: {measured.rounds:,} rounds over {size(measured.memory_bytes)} of "
+        f"memory gave the same bits, trainings among them: {measured.hashes}."
     )
     return _result("burn", found, reason, numbers)
 

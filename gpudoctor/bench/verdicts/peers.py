@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from gpudoctor.bench.measures import Rate, Replayed, Traits
 from gpudoctor.bench.result import Judgement, PhaseResult, Status
+from gpudoctor.bench.words import amount
 
 ID = "bench.peer-slower"
 HASH_ID = "bench.replay-differs"
@@ -129,8 +130,8 @@ def _slower(group: Mapping[str, Peer]) -> tuple[dict[str, list[Judgement]], set[
             fails = share < FAIL_BELOW and len(known) >= ENOUGH_TO_FAIL
             what = f"{rate.what} in {rate.precision}" if rate.precision else rate.what
             text = (
-                f"The {what} reaches {rate.median:.4g} {rate.unit}: {share:.1%} of the median of the {len(known)} GPUs "
-                f"of this model here ({middle:.4g}); they should lie within {1 - WARN_BELOW:.0%} of it."
+                f"The {what} reaches {amount(rate.median)} {rate.unit}: {share:.1%} of the median of the {len(known)} "
+                f"GPUs of this model here ({amount(middle)}); they should lie within {1 - WARN_BELOW:.0%} of it."
             )
             status = Status.FAILED if fails else Status.WARNED
             found.setdefault(key, []).append(Judgement(ID, status, what, text))

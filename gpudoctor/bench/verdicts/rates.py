@@ -16,6 +16,7 @@ from gpudoctor.bench.measures import Counters, Rate, Sample, Traits
 from gpudoctor.bench.result import Judgement, PhaseResult, Status
 from gpudoctor.bench.verdicts import clocks
 from gpudoctor.bench.verdicts.yardsticks import Yardstick, clock_during, during, yardstick
+from gpudoctor.bench.words import amount
 from gpudoctor.knowledge.peaks import measured_rate, rated_gpu
 
 # DCGM sets the threshold of each model to this share of what NVIDIA measured (comments in nvvs/diag-skus.yaml).
@@ -156,7 +157,7 @@ def _below_measured(rate: Rate, traits: Traits | None) -> Judgement | None:
     if known is None or not rate.median < OF_MEASURED * known.rate:
         return None
     text = (
-        f"The {_subject(rate)} reaches {_amount(rate)}: {rate.median / known.rate:.0%} of the {known.rate:.4g} "
+        f"The {_subject(rate)} reaches {_amount(rate)}: {rate.median / known.rate:.0%} of the {amount(known.rate)} "
         f"{rate.unit} measured on a {row.name if row else 'GPU'} elsewhere ({known.how})."
     )
     return Judgement(_check_of(rate.what), Status.WARNED, _subject(rate), text)
@@ -188,7 +189,7 @@ def _subject(rate: Rate) -> str:
 
 
 def _amount(rate: Rate) -> str:
-    return f"{rate.median:.4g} {rate.unit}"
+    return f"{amount(rate.median)} {rate.unit}"
 
 
 def _summary(rows: Sequence[_Row]) -> str:

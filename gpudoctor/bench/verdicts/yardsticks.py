@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gpudoctor.bench.measures import Counters, Rate, Sample, Traits
 from gpudoctor.bench.verdicts import clocks
+from gpudoctor.bench.words import amount
 from gpudoctor.knowledge.peaks import is_shared, is_slice, multiply_adds, rated_gpu
 
 
@@ -90,7 +91,7 @@ def _product(rate: Rate, traits: Traits, samples: Sequence[Sample]) -> Yardstick
     words = f"at the {'measured' if sampled else 'rated'} {clock:.0f} MHz"
     hint = "" if sampled else "Its clock was not sampled: it may be slow, or slowed down."
     least = FP32 if rate.precision in ("fp32", "fp64") else TENSOR
-    of = f"the {peak:.3g} TFLOPS that {traits.sm_count} multiprocessors can do {words}"
+    of = f"the {amount(peak)} TFLOPS that {traits.sm_count} multiprocessors can do {words}"
     return Yardstick(peak, least, of, sampled is not None, hint=hint)
 
 
@@ -134,7 +135,7 @@ def _modelled(rate: Rate) -> Yardstick:
         return Yardstick(
             None, why_not="without products and copies of the same run there is nothing to hold it against"
         )
-    of = f"the {rate.modelled:.3g} {rate.unit} that the products and copies of the same run would allow"
+    of = f"the {amount(rate.modelled)} {rate.unit} that the products and copies of the same run would allow"
     return Yardstick(rate.modelled, Least(OF_MODELLED, 0.0), of, may_fail=False)
 
 
