@@ -300,9 +300,14 @@ def make_cupy(gpu, *, driver=13020, runtime=13020, version="14.2.0", properties=
         return {
             **{"name": b"Test GPU", "major": 9, "minor": 0, "totalGlobalMem": 80 * 2**30, "uuid": UUID},
             **{"pciDomainID": 0, "pciBusID": 0x1B, "pciDeviceID": 0, "multiProcessorCount": 132},
-            **{"l2CacheSize": 50 * 2**20, "clockRate": 1980000, "memoryClockRate": 2619000, "memoryBusWidth": 5120},
+            **{"l2CacheSize": 50 * 2**20, "memoryBusWidth": 5120},
+            **({"clockRate": 1980000, "memoryClockRate": 2619000} if runtime < 13000 else {}),
             **(properties or {}),
         }
+
+    def deviceGetAttribute(attrib, device):
+        assert device == 0
+        return {13: 1980000, 36: 2619000, 37: 5120}[attrib]
 
     def memcpyAsync(dst, src, size, kind, stream):
         assert stream == 0
@@ -338,6 +343,10 @@ def make_cupy(gpu, *, driver=13020, runtime=13020, version="14.2.0", properties=
         get_elapsed_time=lambda began, ended: 1000 * (ended.at - began.at),
         runtime=SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
+            cudaDevAttrClockRate=13,
+            cudaDevAttrGlobalMemoryBusWidth=37,
+            cudaDevAttrMemoryClockRate=36,
+            deviceGetAttribute=deviceGetAttribute,
             driverGetVersion=lambda: driver,
             getDevice=lambda: 0,
             getDeviceCount=getDeviceCount,

@@ -181,6 +181,13 @@ def test_a_slice_of_a_gpu_goes_by_its_own_uuid():
     assert uuid_of(bytes(range(1, 17)), f"{slice_of_it},{slice_of_it}").startswith("GPU-")
 
 
+@pytest.mark.parametrize("runtime", [12090, 13020])
+def test_clocks_are_told_by_cuda_13_too_whose_properties_have_none(runtime, install_cupy):
+    install_cupy(runtime=runtime, driver=13020)
+    traits = open_cupy(import_cupy()).traits
+    assert (traits.boost_khz, traits.memory_khz, traits.memory_bus_bits) == (1980000, 2619000, 5120)
+
+
 def test_what_cuda_does_not_tell_is_unknown():
     properties = {
         **{"name": b"NVIDIA \xff", "major": 7, "minor": 5, "totalGlobalMem": 1, "multiProcessorCount": 40},

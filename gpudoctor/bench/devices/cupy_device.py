@@ -115,7 +115,7 @@ class CupyDevice(Device):
         self.xp, self.errors = cupy, errors
         self._cuda, self._cublas = cupy.cuda, cublas
         index = int(self._cuda.runtime.getDevice())
-        properties = self._cuda.runtime.getDeviceProperties(index)
+        properties = all_properties(self._cuda.runtime, index)
         self.home = f"GPU {index}"
         self.traits: Traits = traits_of(properties, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
         self.precisions = precisions_of(self.traits.capability, self.traits.name)
@@ -197,8 +197,21 @@ class _Computing(WithProduct):
         strided_products(self._cublas, self._xp, c, a, b, steps, self._precision)
 
 
+def all_properties(runtime: Any, index: int) -> dict[str, Any]:
+    """What CUDA says of a device, clocks included: since CUDA 13 its properties have none, and attributes tell them."""
+    properties = dict(runtime.getDeviceProperties(index))
+    for name, attribute in (
+        ("clockRate", runtime.cudaDevAttrClockRate),
+        ("memoryClockRate", runtime.cudaDevAttrMemoryClockRate),
+        ("memoryBusWidth", runtime.cudaDevAttrGlobalMemoryBusWidth),
+    ):
+        if not properties.get(name):
+            properties[name] = runtime.deviceGetAttribute(attribute, index)
+    return properties
+
+
 def traits_of(properties: dict[str, Any], visible: str) -> Traits:
-    """What CUDA says of a device: `properties` as cudaGetDeviceProperties gives them through CuPy. `visible`: the value
+    """A device by its properties, as `all_properties` gives them. `visible`: the value
     of CUDA_VISIBLE_DEVICES, which may know the UUID better."""
     return Traits(
         name=properties["name"].decode(errors="replace"),
