@@ -102,6 +102,11 @@ def measured_rate(gpu: RatedGpu, what: str) -> MeasuredRate | None:
     return None
 
 
+def lacks_tensor_cores(name: str) -> bool:
+    """Is it one of the small Turing GPUs, whose compute capability alone promises tensor cores?"""
+    return any(_is_named(pattern, name) for pattern in load_table("gpu_peaks")["without_tensor_cores"])
+
+
 def is_shared(name: str) -> bool:
     """Is it a virtual GPU, by its name? It has a part of a card, in turn with others."""
     return re.search(r"\b(vGPU|GRID)\b|-\d+[ABCQ]$", name) is not None
@@ -118,13 +123,13 @@ def _is_named(pattern: str, name: str) -> bool:
 
 
 def _rate_class(name: str, sm_count: int) -> str:
-    """The class of a model; all GeForce RTX have half the rate with sums in fp32, and the GTX 16 no tensor cores."""
+    """The class of a model; all GeForce RTX have half the rate with sums in fp32, and small Turing GPUs no tensor cores."""
     row = rated_gpu(name, sm_count)
     if row is not None:
         return row.rate_class
     if "GeForce RTX" in name:
         return "half"
-    return "none" if "GTX 16" in name else "unknown"
+    return "none" if lacks_tensor_cores(name) else "unknown"
 
 
 def _row(row: Mapping[str, Any]) -> RatedGpu:

@@ -204,6 +204,7 @@ def test_only_precisions_that_the_gpu_is_made_for_are_offered(install_cupy):
         ((12, 0), b"NVIDIA GeForce RTX 5090", ("fp32", "tf32", "fp16", "bf16")),
         ((7, 5), b"Tesla T4", ("fp32", "fp16")),
         ((7, 5), b"NVIDIA GeForce GTX 1660", ("fp32",)),
+        ((7, 5), b"NVIDIA T1000 8GB", ("fp32",)),
         ((6, 1), b"NVIDIA GeForce GTX 1080", ("fp32",)),
     ):
         install_cupy(properties={"name": name, "major": capability[0], "minor": capability[1]})

@@ -2,6 +2,8 @@
 
 from enum import Enum
 
+from gpudoctor.knowledge.peaks import lacks_tensor_cores
+
 
 class Precision(str, Enum):
     """FP64 and FP32: IEEE 754 double and single. TF32: float32 whose products round their factors to 10 bits of
@@ -18,11 +20,11 @@ class Precision(str, Enum):
 def precisions_of(capability: tuple[int, int], name: str) -> tuple[Precision, ...]:
     """What a GPU of this compute capability and name multiplies at a rate worth timing, FP32 first.
 
-    TF32 and BF16 came with 8.0, FP16 tensor cores with 7.0. The GTX 16 series is of capability 7.5 but has no tensor
-    cores, and its half-precision products collapse (pytorch/pytorch#195716): FP32 alone.
+    TF32 and BF16 came with 8.0, FP16 tensor cores with 7.0. Small Turing GPUs (GTX 16, T1000) are of capability 7.5 but
+    have none, and their half-precision products collapse (pytorch/pytorch#195716): FP32 alone.
     """
     if capability >= (8, 0):
         return Precision.FP32, Precision.TF32, Precision.FP16, Precision.BF16
-    if capability >= (7, 0) and "GTX 16" not in name:
+    if capability >= (7, 0) and not lacks_tensor_cores(name):
         return Precision.FP32, Precision.FP16
     return (Precision.FP32,)
