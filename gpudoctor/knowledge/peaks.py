@@ -123,7 +123,7 @@ def _is_named(pattern: str, name: str) -> bool:
 
 
 def _rate_class(name: str, sm_count: int) -> str:
-    """The class of a model; all GeForce RTX have half the rate with sums in fp32, and small Turing GPUs no tensor cores."""
+    """The class of a model: all GeForce RTX have half the rate with sums in fp32."""
     row = rated_gpu(name, sm_count)
     if row is not None:
         return row.rate_class

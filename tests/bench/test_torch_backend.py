@@ -39,6 +39,7 @@ from gpudoctor.bench.running.children import Heard
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.installers import index_of
+from gpudoctor.knowledge import load_table
 
 TORCH = "2.13.0+cpu"
 JOB = Job("torch", (Phase.NUMERICS, Phase.TRAINING, Phase.REPLAY, Phase.THROUGHPUT), Level.DEFAULT, seed=0)
@@ -289,8 +290,9 @@ def test_the_uuid_of_a_slice_is_the_name_that_it_was_given_by():
 
 
 def test_both_know_the_same_precisions():
+    small = load_table("gpu_peaks")["without_tensor_cores"]
     for capability in itertools.product(range(5, 13), range(10)):
-        for name in ("NVIDIA GeForce GTX 1660", "NVIDIA A100"):
+        for name in (*(f"NVIDIA {name} SUPER" for name in small), "NVIDIA T4", "NVIDIA A100"):
             ours = tuple(precision.value for precision in precisions_of(capability, name))
             assert precisions_in_words(capability, name) == ours
 

@@ -8,6 +8,7 @@ torch, and nothing else of gpudoctor.
 
 import ctypes
 import os
+import re
 import sys
 from contextlib import nullcontext, suppress
 from typing import Any, Callable, ContextManager, Dict, NamedTuple, Optional, Sequence, Tuple
@@ -64,11 +65,15 @@ def open_torch(kind: str) -> TorchDevice:
     return device
 
 
+# The list of gpudoctor.knowledge, which this module cannot read where it runs; a test holds the two together.
+_WITHOUT_TENSOR_CORES = re.compile(r"\b(GTX 16[356]0|MX[45]50|T400|T5[05]0|T600|T1[02]00|T2000)\b")
+
+
 def precisions_of(capability: Sequence[int], name: str) -> Tuple[str, ...]:
     """As gpudoctor.bench.devices.precision.precisions_of, in words: what this GPU multiplies at a rate worth timing."""
     if tuple(capability) >= (8, 0):
         return "fp32", "tf32", "fp16", "bf16"
-    if tuple(capability) >= (7, 0) and "GTX 16" not in name:
+    if tuple(capability) >= (7, 0) and not _WITHOUT_TENSOR_CORES.search(name):
         return "fp32", "fp16"
     return ("fp32",)
 
