@@ -206,7 +206,8 @@ def test_a_failed_child_never_shows_as_wholly_done() -> None:
 
 
 DRIVER = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background of a shell ignores it
 from gpudoctor.bench.running.children import Worker, run_children
 from gpudoctor.bench.job import Job, Level
 job = Job("toy", (), Level.QUICK, 0)
