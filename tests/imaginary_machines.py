@@ -34,12 +34,22 @@ def a100(index: int, **changes: object) -> Settings:
         "remapped_rows": "0 1 0 0",  # correctable, uncorrectable, pending, failed
         "temperature": 34,
         "power": 62500,  # milliwatts
+        "power_limit": 400000,
+        "power_limit_default": 400000,
+        "utilisation": 0,
+        "retired_pages_pending": "!3",  # newer GPUs remap rows
         "clocks_event_reasons": 1,
         "pcie_generation": 4,
         "pcie_generation_max": 4,
         "pcie_width": 16,
         "pcie_width_max": 16,
+        "performance_state": 0,
         "display_active": 0,
+        "minor": index,
+        "processes": 0,
+        "graphics_processes": 0,
+        "mps_processes": 0,
+        "recovery_action": 0,
     }
     settings.update(changes)
     return {key: value for key, value in settings.items() if value is not None}

@@ -52,8 +52,12 @@ def test_eight_healthy_gpus(environment: Environment) -> None:
         "ecc_uncorrected_volatile": 0,
         "ecc_uncorrected_aggregate": 3,
         "remapped_rows": {"correctable": 0, "uncorrectable": 1, "pending": False, "failed": False},
+        "retired_pages_pending": None,
         "temperature_c": 34,
         "power_w": 62.5,
+        "power_limit_w": 400.0,
+        "power_limit_default_w": 400.0,
+        "utilization_percent": 0,
         "clocks_event_reasons": 1,
         "clocks_event_reason_names": ["GpuIdle"],
         "pcie_link_generation": 4,
@@ -61,6 +65,16 @@ def test_eight_healthy_gpus(environment: Environment) -> None:
         "pcie_link_width": 16,
         "pcie_link_width_max": 16,
         "display_active": False,
+        "performance_state": 0,
+        "fabric_state": None,
+        "pci_peers": None,
+        "minor_number": 3,
+        "mig_devices": None,
+        "processes": [],
+        "recovery_action": "none",
+        "virtualization_mode": None,
+        "license_state": None,
+        "license_product": None,
         "field_errors": {},
     }
 
@@ -178,6 +192,57 @@ def test_modes_and_remapped_rows(environment: Environment) -> None:
     assert gpu["remapped_rows"] == {"correctable": 4, "uncorrectable": 2, "pending": True, "failed": True}
 
 
+def test_load_limits_and_retired_pages(environment: Environment) -> None:
+    changes = {"utilisation": 97, "power_limit": 250000, "retired_pages_pending": 1, "power_limit_default": "!3"}
+    [gpu] = ask("nvml", environment(machine([a100(0, **changes)])))["gpus"]
+    told = [gpu[field] for field in ("utilization_percent", "power_limit_w", "power_limit_default_w")]
+    assert told == [97, 250.0, None]
+    assert gpu["retired_pages_pending"] is True
+    assert gpu["field_errors"] == {}
+
+
+def test_mig_instances(environment: Environment) -> None:
+    off = a100(0, mig_devices=0)
+    empty, cut, refused = (a100(n, mig_mode="1 1", mig_devices=count) for n, count in enumerate((0, 2, "!4"), 1))
+    gpus = ask("nvml", environment(machine([off, empty, cut, refused])))["gpus"]
+    instances = [f"MIG-00000000-0000-0000-0000-00000000000{place}" for place in (0, 2)]
+    assert [gpu["mig_devices"] for gpu in gpus] == [None, [], instances, None]
+    assert [gpu["field_errors"] for gpu in gpus] == [{}] * 4
+
+
+def test_processes_of_every_kind(environment: Environment) -> None:
+    busy = a100(0, processes=1, graphics_processes=1, mps_processes=1)
+    only_compute = a100(1, processes=2, graphics_processes=None, mps_processes="!3")
+    first, second = ask("nvml", environment(machine([busy, only_compute])))["gpus"]
+    assert first["processes"] == [
+        {"pid": 1001, "kind": "compute", "memory_bytes": 1 << 30},
+        {"pid": 2001, "kind": "graphics", "memory_bytes": 1 << 20},
+        {"pid": 3001, "kind": "mps", "memory_bytes": 1 << 20},
+    ]
+    assert [process["pid"] for process in second["processes"]] == [1001, 1002]
+
+
+@pytest.mark.parametrize(
+    ("told", "action"),
+    [(0, "none"), (1, "gpu_reset"), (2, "node_reboot"), (4, "drain_and_reset"), (99, 99), ("!2", None), ("!3", None)],
+)
+def test_what_the_driver_wants_done(environment: Environment, told: object, action: object) -> None:
+    [gpu] = ask("nvml", environment(machine([a100(0, recovery_action=told)])))["gpus"]
+    assert gpu["recovery_action"] == action
+    assert gpu["field_errors"] == {}
+
+
+def test_licenses_of_virtual_gpus_alone(environment: Environment) -> None:
+    bare, whole = a100(0, virtualization_mode=0), a100(1, virtualization_mode=1, licensed=0)
+    mine, unlicensed = (a100(2 + licensed, virtualization_mode=2, licensed=licensed) for licensed in (1, 0))
+    refused = a100(4, virtualization_mode=2, licensed="!3")
+    gpus = ask("nvml", environment(machine([bare, whole, mine, unlicensed, refused])))["gpus"]
+    assert [gpu["virtualization_mode"] for gpu in gpus] == ["none", "passthrough", "vgpu", "vgpu", "vgpu"]
+    assert [gpu["license_state"] for gpu in gpus] == [None, None, "licensed", "unlicensed", None]
+    assert gpus[3]["license_product"] == "NVIDIA Virtual Compute Server"
+    assert [gpu["field_errors"] for gpu in gpus] == [{}] * 5
+
+
 def test_pci_domain_of_more_than_16_bits_is_written_as_the_kernel_does(environment: Environment) -> None:
     [gpu] = ask("nvml", environment(machine([a100(0, pci="10000:E1:00 2330")])))["gpus"]
     assert (gpu["pci_address"], gpu["pci_device_id"]) == ("10000:e1:00.0", "10de:2330")
@@ -193,3 +258,22 @@ def test_nvml_names_its_code_without_a_library(tmp_path: Path) -> None:
     answer = ask("nvml", {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)})
     assert answer["return_name"] == "NVML_ERROR_LIBRARY_NOT_FOUND"
     assert (answer["message"], answer["gpus"]) == ("NVML Shared Library Not Found", [])
+
+
+@pytest.mark.parametrize(("setting", "state"), [(1, "not_started"), (2, "in_progress"), (3, "completed"), (0, None)])
+def test_state_of_the_switches_between_gpus(environment: Environment, setting: int, state: str | None) -> None:
+    [gpu] = ask("nvml", environment(machine([a100(0, fabric_state=setting)])))["gpus"]
+    assert gpu["fabric_state"] == state
+
+
+def test_ways_to_other_gpus_that_cannot_be_told_are_no_sickness(environment: Environment) -> None:
+    failing = {"fabric_state": "!999", "p2p_read": "!999", "performance_state": "!999"}
+    for gpu in ask("nvml", environment(machine([a100(0, **failing), a100(1)])))["gpus"]:
+        assert (gpu["fabric_state"], gpu["pci_peers"], gpu["return_code"], gpu["field_errors"]) == (None, None, 0, {})
+
+
+@pytest.mark.parametrize(("nvlink", "peers"), [(5, [1, 2]), (0, [])])
+def test_gpus_that_exchange_data_over_pci_express(environment: Environment, nvlink: int, peers: list[int]) -> None:
+    allowed = {"p2p_read": 0, "p2p_nvlink": nvlink}
+    gpus = ask("nvml", environment(machine([a100(0, **allowed), a100(1, **allowed), a100(2, p2p_read=2)])))["gpus"]
+    assert [gpu["pci_peers"] for gpu in gpus] == [peers, [0, 2] if peers else [], []]

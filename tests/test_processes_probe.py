@@ -115,6 +115,16 @@ def test_holders(tmp_path: Path) -> None:
     }
 
 
+def test_the_probes_that_ask_the_driver_meanwhile_are_no_holders(tmp_path: Path) -> None:
+    probe = imaginary_process(tmp_path, 100, descriptors=("/dev/nvidia0",))
+    (probe / "cmdline").write_text(
+        "python3\0-I\0-c\0from gpudoctor.probes import main; main('nvml')\0", encoding="utf-8"
+    )
+    other = imaginary_process(tmp_path, 101, descriptors=("/dev/nvidia0",))
+    (other / "cmdline").write_text("python3\0train.py\0", encoding="utf-8")
+    assert [holder["pid"] for holder in ask_processes(str(tmp_path))["holders"]] == [101]  # type: ignore[attr-defined]
+
+
 def test_replaced_libraries(tmp_path: Path) -> None:
     libraries = (
         "/usr/lib/x86_64-linux-gnu/libcuda.so.535.261.03 (deleted)",

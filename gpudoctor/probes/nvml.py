@@ -9,19 +9,15 @@ from typing import Any
 
 import pynvml
 
+from gpudoctor.probes.device_files import node_refusals
 from gpudoctor.probes.mappings import file_behind
+from gpudoctor.probes.nvml_calls import NOT_AVAILABLE, call, first_of, memory_of, message_of, named, two_states
+from gpudoctor.probes.nvml_links import fabric_state, pci_peers, performance_state
+from gpudoctor.probes.nvml_sharing import license_of, mig_devices, processes, recovery_action, virtualization_mode
 from gpudoctor.probes.restraint import leave_driver_unloaded
 
 _NAMES = {code: name for name, code in vars(pynvml).items() if name.startswith(("NVML_SUCCESS", "NVML_ERROR_"))}
 
-# The question does not fit this GPU, library or user; that says nothing about the GPU's health.
-NOT_AVAILABLE = (
-    pynvml.NVML_ERROR_NOT_SUPPORTED,
-    pynvml.NVML_ERROR_NO_PERMISSION,
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
-    pynvml.NVML_ERROR_DEPRECATED,
-)
 # Whichever field was asked for: these speak of the whole GPU.
 _GPU_IS_SICK = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
 
@@ -38,6 +34,7 @@ def ask_nvml() -> dict[str, object]:
     be counted, of counting them. `error`: the loader's reason if the library could not be loaded, else null.
     `library_path`: the file that was loaded, links resolved. `cuda_driver_version`: 12020 is CUDA 12.2.
     `gpus`: one object a GPU, see _ask_gpu. `field_errors`: as there, for the fields on this level.
+    `node_refusals`: where NVML fails without a reason, by device node the name of the error that opening it gave.
     """
     leave_driver_unloaded()
     answer: dict[str, object] = {"error": None, "library_path": None, "nvml_version": None}
@@ -64,6 +61,8 @@ def ask_nvml() -> dict[str, object]:
     fields, answer["field_errors"] = _ask(questions)
     answer |= fields
     answer["gpus"] = [_ask_gpu(index) for index in range(gpu_count)]
+    if code in (pynvml.NVML_ERROR_UNKNOWN, pynvml.NVML_ERROR_OPERATING_SYSTEM):
+        answer["node_refusals"] = node_refusals("/dev")
     return answer
 
 
@@ -75,6 +74,12 @@ def _ask_gpu(index: int) -> dict[str, object]:
     `..._mode` is true for enabled, but for `compute_mode`, which is "default", "exclusive_process" or "prohibited".
     `clocks_event_reasons` is NVML's bit mask, and `clocks_event_reason_names` says which bits are set.
     `memory_used_bytes` leaves out `memory_reserved_bytes`, which the driver keeps, where the driver tells them apart.
+    `minor_number`: the N of /dev/nvidiaN. `mig_devices`: the UUIDs of its MIG instances, null while MIG is off.
+    `processes`: those that NVML shows here, by `pid`, `kind` ("compute", "graphics", "mps") and `memory_bytes`.
+    `recovery_action`: what the driver says must be done: "none", "gpu_reset", "node_reboot"...
+    `virtualization_mode`: "none", "passthrough", "vgpu", or of a host's "host_vgpu". `license_state`,
+    `license_product`: of a vGPU alone, "licensed" or "unlicensed", and what for.
+    `performance_state`, `fabric_state`, `pci_peers`: see `nvml_links`.
     """
     handle = None
     code = pynvml.NVML_SUCCESS
@@ -82,7 +87,7 @@ def _ask_gpu(index: int) -> dict[str, object]:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     except pynvml.NVMLError as error:
         code = error.value
-    questions = _gpu_questions(handle)
+    questions = _gpu_questions(index, handle)
     gpu: dict[str, object] = {"index": index, "return_code": code, "return_name": None}
     gpu |= {field: None for fields in questions for field in fields}
     gpu["field_errors"] = {}
@@ -94,31 +99,44 @@ def _ask_gpu(index: int) -> dict[str, object]:
     return gpu | {"return_code": code, "return_name": _NAMES.get(code), "message": message_of(code)}
 
 
-def _gpu_questions(handle: Any) -> _Questions:
+def _gpu_questions(index: int, handle: Any) -> _Questions:
     return {
         ("pci_address", "pci_device_id"): lambda: _pci(handle),
         ("name",): _one("nvmlDeviceGetName", handle),
         ("uuid",): _one("nvmlDeviceGetUUID", handle),
         ("serial",): _one("nvmlDeviceGetSerial", handle),
+        ("minor_number",): _one("nvmlDeviceGetMinorNumber", handle),
         ("compute_capability",): _one("nvmlDeviceGetCudaComputeCapability", handle),
         _MEMORY_FIELDS: lambda: memory_of(handle),
         ("persistence_mode",): lambda: (bool(call("nvmlDeviceGetPersistenceMode", handle)),),
         ("compute_mode",): lambda: (_compute_mode(call("nvmlDeviceGetComputeMode", handle)),),
-        ("mig_mode", "mig_mode_pending"): lambda: _two_states("nvmlDeviceGetMigMode", handle),
-        ("ecc_mode", "ecc_mode_pending"): lambda: _two_states("nvmlDeviceGetEccMode", handle),
+        ("mig_mode", "mig_mode_pending"): lambda: two_states("nvmlDeviceGetMigMode", handle),
+        ("mig_devices",): lambda: (mig_devices(handle),),
+        ("ecc_mode", "ecc_mode_pending"): lambda: two_states("nvmlDeviceGetEccMode", handle),
         ("ecc_uncorrected_volatile",): _uncorrected(handle, pynvml.NVML_VOLATILE_ECC),
         ("ecc_uncorrected_aggregate",): _uncorrected(handle, pynvml.NVML_AGGREGATE_ECC),
         ("remapped_rows",): lambda: (_remapped_rows(handle),),
+        ("retired_pages_pending",): lambda: (bool(call("nvmlDeviceGetRetiredPagesPendingStatus", handle)),),
         ("temperature_c",): lambda: (
             first_of(("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature"), handle, pynvml.NVML_TEMPERATURE_GPU),
         ),
         ("power_w",): lambda: (call("nvmlDeviceGetPowerUsage", handle) / 1000,),
+        ("power_limit_w",): lambda: (call("nvmlDeviceGetEnforcedPowerLimit", handle) / 1000,),
+        ("power_limit_default_w",): lambda: (call("nvmlDeviceGetPowerManagementDefaultLimit", handle) / 1000,),
+        ("utilization_percent",): lambda: (call("nvmlDeviceGetUtilizationRates", handle).gpu,),
         ("clocks_event_reasons", "clocks_event_reason_names"): lambda: _clocks_event_reasons(handle),
         ("pcie_link_generation",): _one("nvmlDeviceGetCurrPcieLinkGeneration", handle),
         ("pcie_link_generation_max",): _one("nvmlDeviceGetMaxPcieLinkGeneration", handle),
         ("pcie_link_width",): _one("nvmlDeviceGetCurrPcieLinkWidth", handle),
         ("pcie_link_width_max",): _one("nvmlDeviceGetMaxPcieLinkWidth", handle),
+        ("performance_state",): lambda: (performance_state(handle),),
+        ("fabric_state",): lambda: (fabric_state(handle),),
+        ("pci_peers",): lambda: (pci_peers(index, handle),),
         ("display_active",): lambda: (bool(call("nvmlDeviceGetDisplayActive", handle)),),
+        ("virtualization_mode",): lambda: (virtualization_mode(handle),),
+        ("license_state", "license_product"): lambda: license_of(handle),
+        ("processes",): lambda: (processes(handle),),
+        ("recovery_action",): lambda: (recovery_action(handle),),
     }
 
 
@@ -137,29 +155,6 @@ def _ask(questions: _Questions) -> tuple[dict[str, object], dict[str, dict[str, 
     return values, errors
 
 
-def call(function: str, *arguments: Any) -> Any:
-    """The answer of one of pynvml's functions. Raises NVMLError."""
-    binding = getattr(pynvml, function, None)
-    if binding is None:  # an older nvidia-ml-py
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
-    try:
-        return binding(*arguments)
-    except UnicodeDecodeError as error:  # a sick GPU's name or serial number may be anything
-        return error.object.decode("utf-8", "backslashreplace")
-
-
-def first_of(functions: tuple[str, ...], *arguments: Any) -> Any:
-    """The answer of the first of these functions, newest first, that this library has."""
-    *newer, oldest = functions
-    for function in newer:
-        try:
-            return call(function, *arguments)
-        except pynvml.NVMLError as error:
-            if error.value not in NOT_AVAILABLE:
-                raise
-    return call(oldest, *arguments)
-
-
 def _one(function: str, *arguments: Any) -> Callable[[], tuple[object, ...]]:
     return lambda: (call(function, *arguments),)
 
@@ -169,22 +164,6 @@ def _pci(handle: Any) -> tuple[str, str]:
     pci = call("nvmlDeviceGetPciInfo", handle)
     address = f"{pci.domain:04x}:{pci.bus:02x}:{pci.device:02x}.0"
     return address, f"{pci.pciDeviceId & 0xFFFF:04x}:{pci.pciDeviceId >> 16:04x}"
-
-
-def memory_of(handle: Any) -> tuple[int, int | None, int, int]:
-    """Bytes in all, reserved by the driver, used, free. Raises NVMLError."""
-    try:
-        memory = call("nvmlDeviceGetMemoryInfo", handle, pynvml.nvmlMemory_v2)
-    except pynvml.NVMLError as error:
-        if error.value not in NOT_AVAILABLE:
-            raise
-        memory = call("nvmlDeviceGetMemoryInfo", handle)  # drivers before 510
-    return memory.total, getattr(memory, "reserved", None), memory.used, memory.free
-
-
-def _two_states(function: str, handle: Any) -> tuple[bool, bool]:
-    current, pending = call(function, handle)
-    return bool(current), bool(pending)
 
 
 def _uncorrected(handle: Any, counter: int) -> Callable[[], tuple[object, ...]]:
@@ -198,9 +177,7 @@ def _remapped_rows(handle: Any) -> dict[str, object]:
 
 
 def _compute_mode(mode: int) -> str | int:
-    prefix = "NVML_COMPUTEMODE_"
-    names = {code: name for name, code in vars(pynvml).items() if name.startswith(prefix)}
-    return str(names[mode]).removeprefix(prefix).lower() if mode in names else mode
+    return named("NVML_COMPUTEMODE_", mode)
 
 
 def _clocks_event_reasons(handle: Any) -> tuple[int, list[str]]:
@@ -219,11 +196,3 @@ def _path_of(library: ctypes.CDLL) -> str | None:
     except AttributeError:  # some other library by this name
         return None
     return file_behind(ctypes.cast(function, ctypes.c_void_p).value or 0)
-
-
-def message_of(code: int) -> str:
-    """What NVML calls a return code; what pynvml calls it when there is no library to ask."""
-    try:
-        return str(call("nvmlErrorString", code))
-    except pynvml.NVMLError:
-        return str(pynvml.NVMLError(code))

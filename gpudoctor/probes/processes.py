@@ -22,7 +22,8 @@ _NOT_DRIVER = "libnvidia-container"
 def ask_processes(proc: str = "/proc") -> dict[str, object]:
     """All processes of this PID namespace that `proc` shows.
 
-    `holders`: processes with device files of NVIDIA's open or mapped, /dev/nvidia0 and the like in `devices`.
+    `holders`: processes with device files of NVIDIA's open or mapped, /dev/nvidia0 and the like in `devices`; not the
+    probes that ask NVML and libcuda meanwhile.
     `python`: the prefix of the Python environment whose packages they have loaded, null if none.
     `deleted_libraries`: processes that have driver libraries mapped whose files are gone, in `paths`.
     `command` is the name of the program without its arguments: those can hold secrets.
@@ -45,7 +46,7 @@ def ask_processes(proc: str = "/proc") -> dict[str, object]:
                 unreadable += not _is_kernel_thread(process)
             devices |= {mapping.path for mapping in mappings if mapping.path.startswith(_DEVICES)}
             paths = {mapping.path for mapping in mappings if mapping.deleted and _is_driver_library(mapping)}
-            if devices:
+            if devices and not _is_probe(process):
                 python = _python_environment(mappings)
                 holders.append({**_identity(process, pid), "devices": sorted(devices), "python": python})
             if paths:
@@ -91,6 +92,14 @@ def _identity(process: str, pid: int) -> dict[str, object]:
     """Raises FileNotFoundError or ProcessLookupError if the process has ended."""
     user_ids = next(line for line in _text(f"{process}/status").split("\n") if line.startswith("Uid:"))
     return {"pid": pid, "user_id": int(user_ids.split()[1]), "command": _text(f"{process}/comm").removesuffix("\n")}
+
+
+def _is_probe(process: str) -> bool:
+    """Is it one of gpudoctor's own probes, which open the GPUs for a moment?"""
+    try:
+        return "from gpudoctor.probes import main" in _text(f"{process}/cmdline")
+    except (FileNotFoundError, PermissionError):
+        return False
 
 
 def _is_kernel_thread(process: str) -> bool:

@@ -175,16 +175,20 @@ API int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device instance, device *ou
 STRING(nvmlDeviceGetName, "name")
 STRING(nvmlDeviceGetUUID, "uuid")
 STRING(nvmlDeviceGetSerial, "serial")
+UINT(nvmlDeviceGetMinorNumber, "minor")
 UINT(nvmlDeviceGetPersistenceMode, "persistence_mode")
 UINT(nvmlDeviceGetComputeMode, "compute_mode")
 UINT(nvmlDeviceGetDisplayActive, "display_active")
 UINT(nvmlDeviceGetPowerUsage, "power") /* milliwatts */
 UINT(nvmlDeviceGetEnforcedPowerLimit, "power_limit")
+UINT(nvmlDeviceGetPowerManagementDefaultLimit, "power_limit_default")
+UINT(nvmlDeviceGetRetiredPagesPendingStatus, "retired_pages_pending")
 UINT(nvmlDeviceGetPcieReplayCounter, "pcie_replays")
 UINT(nvmlDeviceGetCurrPcieLinkGeneration, "pcie_generation")
 UINT(nvmlDeviceGetMaxPcieLinkGeneration, "pcie_generation_max")
 UINT(nvmlDeviceGetCurrPcieLinkWidth, "pcie_width")
 UINT(nvmlDeviceGetMaxPcieLinkWidth, "pcie_width_max")
+UINT(nvmlDeviceGetPerformanceState, "performance_state")
 NUMBER(nvmlDeviceGetCurrentClocksEventReasons, "clocks_event_reasons")
 NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, "clocks_throttle_reasons")
 PAIR(nvmlDeviceGetCudaComputeCapability, "compute_capability", "%u.%u")
@@ -336,4 +340,115 @@ API int nvmlDeviceGetComputeRunningProcesses_v3(device gpu, uint *count, struct 
     for (uint i = 0; i < *count; i++)
         out[i] = (struct process){1001 + i, 1 << 30, 0, 0};
     return SUCCESS;
+}
+
+/* The settings "graphics_processes" and "mps_processes" say how many there are: 2001, ... and 3001, ... */
+static int get_processes(device gpu, const char *key, uint first, uint *count, struct process *out)
+{
+    uint room = *count;
+    int code = get_uint(gpu, key, count);
+    if (code || *count == 0)
+        return code;
+    if (room < *count)
+        return INSUFFICIENT_SIZE;
+    for (uint i = 0; i < *count; i++)
+        out[i] = (struct process){first + i, 1 << 20, 0, 0};
+    return SUCCESS;
+}
+
+API int nvmlDeviceGetGraphicsRunningProcesses_v3(device gpu, uint *count, struct process *out)
+{
+    return get_processes(gpu, "graphics_processes", 2001, count, out);
+}
+
+API int nvmlDeviceGetMPSComputeRunningProcesses_v3(device gpu, uint *count, struct process *out)
+{
+    return get_processes(gpu, "mps_processes", 3001, count, out);
+}
+
+/* The setting "mig_devices" says how many instances there are. They sit at every second place of seven. */
+API int nvmlDeviceGetMaxMigDeviceCount(device gpu, uint *count)
+{
+    int code = get_uint(gpu, "mig_devices", count);
+    *count = 7;
+    return code;
+}
+
+API int nvmlDeviceGetMigDeviceHandleByIndex(device gpu, uint index, device *out)
+{
+    static struct settings instances[7];
+    uint count = 0;
+    int code = get_uint(gpu, "mig_devices", &count);
+    if (code)
+        return code;
+    if (index >= 7 || index % 2 || index / 2 >= count)
+        return NOT_FOUND;
+    instances[index].count = 1;
+    strcpy(instances[index].list[0].key, "uuid");
+    snprintf(instances[index].list[0].value, 128, "MIG-00000000-0000-0000-0000-00000000000%u", index);
+    *out = &instances[index];
+    return SUCCESS;
+}
+
+struct field_value {
+    uint id, scope;
+    long long timestamp, latency;
+    int type, code;
+    ulonglong value;
+};
+
+/* Of the many fields only the recovery action, 230. */
+API int nvmlDeviceGetFieldValues(device gpu, int count, struct field_value *values)
+{
+    if (!initialized)
+        return UNINITIALIZED;
+    for (int i = 0; i < count; i++)
+        values[i].code = values[i].id == 230 ? get_number(gpu, "recovery_action", &values[i].value) : INVALID_ARGUMENT;
+    return SUCCESS;
+}
+
+API int nvmlDeviceGetVirtualizationMode(device gpu, uint *out) { return get_uint(gpu, "virtualization_mode", out); }
+
+struct license_feature {
+    int code;
+    uint state;
+    char info[128], product[128];
+    uint enabled, year;
+    unsigned short month, day, hour, minute, second;
+    unsigned char status;
+};
+
+struct license_features {
+    int supported;
+    uint count;
+    struct license_feature features[3];
+};
+
+/* The setting "licensed" is 1 or 0 for the one feature of a vGPU. */
+API int nvmlDeviceGetGridLicensableFeatures_v4(device gpu, struct license_features *out)
+{
+    int code = get_uint(gpu, "licensed", &out->features[0].state);
+    out->supported = out->count = 1;
+    strcpy(out->features[0].product, "NVIDIA Virtual Compute Server");
+    return code;
+}
+
+struct fabric_info {
+    unsigned char cluster[16];
+    int status;
+    uint clique, state;
+};
+
+/* The setting "fabric_state": 0 not supported, 1 not started, 2 in progress, 3 completed. */
+API int nvmlDeviceGetGpuFabricInfo(device gpu, struct fabric_info *out)
+{
+    memset(out, 0, sizeof *out);
+    return get_uint(gpu, "fabric_state", &out->state);
+}
+
+/* The settings "p2p_read" and "p2p_nvlink" are NVML's status for every pair, as the first of both has it: 0 is fine. */
+API int nvmlDeviceGetP2PStatus(device gpu, device other, int capability, uint *out)
+{
+    (void)other;
+    return get_uint(gpu, capability == 2 ? "p2p_nvlink" : "p2p_read", out);
 }

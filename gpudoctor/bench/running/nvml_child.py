@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import pynvml
 
 from gpudoctor.bench.measures import Counters, Sample
-from gpudoctor.probes.nvml import NOT_AVAILABLE, call, first_of, memory_of, message_of
+from gpudoctor.probes.nvml_calls import NOT_AVAILABLE, call, first_of, memory_of, message_of
 from gpudoctor.probes.restraint import leave_driver_unloaded
 
 T = TypeVar("T")
