@@ -1,0 +1,281 @@
+"""GPUs that several programs want: set to serve only one, filled by nobody to be seen, shared by a dead daemon."""
+
+from collections.abc import Iterator, Sequence
+
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
+from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
+from gpudoctor.facts.environment import Environment
+from gpudoctor.facts.loaded import LoadedModules
+from gpudoctor.facts.mps import VARIABLE, Mps
+from gpudoctor.facts.process_view import ProcessView
+from gpudoctor.facts.processes import DeviceUsers, Holder
+from gpudoctor.facts.system import Confinement, Identity
+
+from ._nvml_gpus import GIB, answering, called, on_host, place, processes_on, shown
+from ._scope import own_driver
+
+_MPS_SERVER = "nvidia-cuda-mps"  # cut to the 15 characters that the kernel keeps
+
+
+@check(
+    "gpu.compute-mode-exclusive",
+    severity=Severity.WARNING,
+    after=["driver.nvml-failed"],
+    symptoms=[
+        r"all CUDA-capable devices are busy or unavailable",
+        r"CUDA-capable device\(s\) is/are busy or unavailable",
+        r"CUDA_ERROR_DEVICE_UNAVAILABLE",
+        r"cudaErrorDevices?Unavailable",
+    ],
+)
+def compute_mode_exclusive(
+    nvml: Nvml,
+    users: DeviceUsers | Unavailable,
+    view: ProcessView | Unavailable,
+    identity: Identity,
+    confinement: Confinement,
+) -> Iterator[Finding | Undecided]:
+    """A GPU is set to serve one process only, which somebody else is, or to serve none.
+
+    What: The compute mode says who may compute on a GPU: everybody (default), one process at a time
+    (EXCLUSIVE_PROCESS), nobody (PROHIBITED). All others are told that the device is busy or unavailable. Batch
+    systems, and those who run MPS, set it on purpose: an idle GPU in this mode is no fault. It is a warning where
+    strangers have every GPU, and a fault where they have the one of a batch job.
+
+    Proof: NVML's compute mode, and the processes that it lists on that GPU.
+
+    Repair: Wait for the process or speak with its owner; or, if the GPU's owner agrees, `sudo nvidia-smi -i N -c 0`.
+
+    Reference: CUDA C++ Programming Guide, "Compute Mode"; nvidia-smi(1), -c
+    """
+    there = answering(nvml)
+    closed = [gpu for gpu in there if gpu.values.get("compute_mode") == "prohibited"]
+    for gpu in closed:
+        if len(closed) == len(there):
+            severity = Severity.ERROR
+        else:  # a GPU that serves a display is often kept from computing
+            severity = Severity.INFO if gpu.values.get("display_active") is True else Severity.WARNING
+        yield Finding(
+            f"{called(gpu)} is set to serve no CUDA program (compute mode: prohibited).",
+            place(gpu),
+            (Evidence(f"NVML, GPU {gpu.number}", "compute mode: prohibited"),),
+            _open(gpu, confinement),
+            severity,
+        )
+    single = [gpu for gpu in there if gpu.values.get("compute_mode") in _ONE_ONLY]
+    seen = isinstance(view, ProcessView) and view.whole and not confinement.container
+    if isinstance(users, Unavailable) or not seen or any(processes_on(gpu) is None for gpu in single):
+        if single:
+            names = ", ".join(place(gpu) for gpu in single)
+            yield Undecided(
+                f"{names}: set to serve one process only, and whether it does cannot be seen", matters=False
+            )
+        return
+    own = {holder.process_id for holder in users.holders if holder.user_id == identity.user_id}
+    busy = {gpu.number: computing for gpu in single if (computing := _computing(gpu, users.holders))}
+    free = [gpu for gpu in there if gpu not in closed and gpu.number not in busy]
+    for gpu in there:
+        computing = busy.get(gpu.number, ())
+        strangers = [id for id in computing if id not in own]
+        if not computing or (confinement.batch_job and not strangers):
+            continue
+        # Whoever looks after the whole machine sees a GPU at work; whoever wants one, and has none left, sees a fault.
+        shut_out = bool(strangers) and not identity.root and not free
+        severity = Severity.WARNING if shut_out else Severity.INFO
+        yield Finding(
+            f"{called(gpu)} is set to serve one process only, and that is {shown(computing, users.holders)}.",
+            place(gpu),
+            (
+                Evidence(f"NVML, GPU {gpu.number}", "compute mode: exclusive process"),
+                Evidence(f"NVML, processes of GPU {gpu.number}", shown(computing, ())),
+            ),
+            f"Wait until it has ended, or speak with its owner. {_open(gpu, confinement)}",
+            Severity.ERROR if confinement.batch_job else severity,
+        )
+
+
+# Drivers before CUDA 8 had a mode for one thread, too.
+_ONE_ONLY = ("exclusive_process", "exclusive_thread")
+
+
+def _computing(gpu: NvmlGpu, holders: Sequence[Holder]) -> tuple[int, ...]:
+    """The processes that compute on a GPU; none where they share it through MPS, which lets others in."""
+    servers = {holder.process_id for holder in holders if holder.command.startswith(_MPS_SERVER)}
+    told = gpu.values.get("processes")
+    entries = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
+    if any(entry.get("kind") == "mps" or entry.get("pid") in servers for entry in entries):
+        return ()
+    # Graphics does not count for the compute mode.
+    return tuple(id for entry in entries if entry.get("kind") == "compute" and isinstance(id := entry.get("pid"), int))
+
+
+def _open(gpu: NvmlGpu, confinement: Confinement) -> str:
+    if confinement.batch_job:
+        return "Tell the batch system's administrator: the mode is for him to set."
+    number = gpu.pci_address or str(gpu.number)
+    return on_host(f"If the GPU's owner agrees: `sudo nvidia-smi -i {number} -c 0`.", confinement.container)
+
+
+# Programs of the driver that hold every GPU and compute on none.
+_SERVICES = ("nvidia-persiste", "nv-hostengine", "nv-fabricmanage", "nvidia-powerd", "nvidia-smi", "dcgm-exporter")
+# Their memory is the machine's as well: the kernel itself may use it.
+_COHERENT = ("GH200", "GB200", "GB300", "GB10")
+
+
+@check(
+    "gpu.memory-without-process",
+    severity=Severity.WARNING,
+    after=["driver.nvml-failed", "gpu.reset-required"],
+    no_symptom="nvidia-smi shows memory in use and no process, without a message",
+)
+def memory_without_process(
+    confinement: Confinement,
+    nvml: Nvml,
+    modules: LoadedModules | Unavailable,
+    users: DeviceUsers | Unavailable,
+    view: ProcessView | Unavailable,
+) -> Iterator[Finding | Undecided]:
+    """Much of a GPU's memory is in use, and no process is listed that uses it.
+
+    What: A process that hangs in the kernel, or whose parent does not collect it, or that was stopped half-way,
+    can keep memory while nvidia-smi lists nobody; programs then run out of memory on a GPU that looks idle.
+    Inside a container that is normal, for it does not see the processes of others. Some memory always belongs
+    to the driver: less than 1 GiB, or a 32nd of the whole, is not counted.
+
+    Proof: NVML's used memory and its list of processes, and the processes that have /dev/nvidiaN open.
+
+    Repair: Find out who holds it (`sudo fuser -v /dev/nvidia*`; states D and Z in `ps -eo pid,ppid,stat,user,comm`),
+    and let its owner end that one process, or for a zombie its parent. If nobody holds the GPU, reset it.
+
+    Reference: nvidia-smi(1), "Processes"; proc_pid_stat(5)
+    """
+    own_driver(confinement)
+    if confinement.batch_job:
+        raise NotApplicable("a batch job is not shown the processes of others")
+    if isinstance(modules, LoadedModules) and "nvidia_vgpu_vfio" in modules.users:
+        raise NotApplicable("the memory belongs to virtual machines, which are no processes on the GPU")
+    full = [gpu for gpu in answering(nvml) if _is_filled(gpu) and not processes_on(gpu)]
+    if not full:
+        return
+    if isinstance(view, Unavailable) or not view.whole:
+        yield Undecided("memory is in use, and the processes outside of this PID namespace are not seen", matters=False)
+        return
+    for gpu in full:
+        if processes_on(gpu) is None:
+            yield Undecided(f"{place(gpu)}: memory is in use, and its processes were not told", matters=False)
+            continue
+        used, total = gpu.values["memory_used_bytes"], gpu.memory_total_bytes or 0
+        assert isinstance(used, int)
+        node = f"/dev/nvidia{gpu.values.get('minor_number', '*')}"
+        holding = _holding(users, node)
+        if holding:
+            names = shown([holder.process_id for holder in holding], holding)
+            who = f"{names} {'has' if len(holding) == 1 else 'have'} {node} open."
+            remedy = "Ask their owners; end none but that one process, by its id (`kill PID`), when its owner agrees."
+        else:
+            hidden = isinstance(users, Unavailable) or users.unreadable
+            who = "Who holds it only root can see." if hidden else "Nobody has the GPU open."
+            remedy = f"`sudo fuser -v {node}` lists who holds it, `ps -eo pid,ppid,stat,user,comm` who hangs (D, Z)."
+            if not hidden:
+                remedy += f" If nobody does, reset the GPU while it is idle: `sudo nvidia-smi -i {place(gpu)} -r`."
+        yield Finding(
+            f"{called(gpu)} has {used / GIB:.1f} of {total / GIB:.0f} GiB in use, and lists no process. {who}",
+            place(gpu),
+            (
+                Evidence(f"NVML, GPU {gpu.number}", f"used: {used >> 20} MiB, processes: none"),
+                *(
+                    Evidence(f"/proc/{holder.process_id}/fd", f"{holder.command}, user {holder.user_id}: {node}")
+                    for holder in holding[:4]
+                ),
+            ),
+            remedy,
+        )
+
+
+def _is_filled(gpu: NvmlGpu) -> bool:
+    used, total = gpu.values.get("memory_used_bytes"), gpu.memory_total_bytes
+    if not isinstance(used, int) or not total or any(name in gpu.name for name in _COHERENT):
+        return False
+    # With MIG, processes belong to the instances.
+    shared = gpu.values.get("mig_mode") is True or gpu.values.get("virtualization_mode") in ("host_vgpu", "host_vsga")
+    return not shared and used > max(GIB, total // 32)
+
+
+def _holding(users: DeviceUsers | Unavailable, node: str) -> list[Holder]:
+    holders = users.holders if isinstance(users, DeviceUsers) else ()
+    return [holder for holder in holders if node in holder.devices and holder.command not in _SERVICES]
+
+
+_MPS_CODES = (805, 806, 807)  # CUDA_ERROR_MPS_CONNECTION_FAILED, _MPS_RPC_FAILURE, _MPS_SERVER_NOT_READY
+
+
+@check(
+    "gpu.mps-stale",
+    severity=Severity.WARNING,
+    after=["driver.nvml-failed"],
+    symptoms=[
+        r"MPS client failed to connect to the MPS (control daemon|server)",
+        r"between the MPS server and the MPS client failed",
+        r"MPS server is not ready to accept new MPS client",
+        r"CUDA_ERROR_MPS_(CONNECTION_FAILED|RPC_FAILURE|SERVER_NOT_READY)",
+        r"cudaErrorMps(ConnectionFailed|RpcFailure|ServerNotReady)",
+        r"Cannot find MPS control daemon process",
+    ],
+)
+def mps_stale(
+    confinement: Confinement,
+    mps: Mps,
+    cuda: Cuda | Unavailable,
+    environment: Environment | Unavailable,
+    view: ProcessView | Unavailable,
+) -> Iterator[Finding]:
+    """CUDA programs look for a multi-process service (MPS) whose daemon does not run any more, or does not answer.
+
+    What: With MPS several processes share one GPU at the same time, through a daemon that they find by a socket in
+    /tmp/nvidia-mps, or in the folder that CUDA_MPS_PIPE_DIRECTORY names. Where the daemon was killed, its socket and
+    its process id stay behind: programs fail to connect, or run without MPS, one after the other.
+
+    Proof: cuInit's return codes 805 to 807; the process id in that folder, which no MPS daemon has.
+
+    Repair: Start the daemon anew as it was started (`nvidia-cuda-mps-control -d`, with the same variable), or unset
+    CUDA_MPS_PIPE_DIRECTORY where nobody wants MPS. Remove first what was left behind.
+
+    Reference: https://docs.nvidia.com/deploy/mps/
+    """
+    code = cuda.return_code if isinstance(cuda, Cuda) else None
+    failed = code in _MPS_CODES
+    # A daemon of another PID namespace is alive, though its process cannot be seen.
+    seen = not confinement.container and isinstance(view, ProcessView) and view.whole
+    stale = seen and mps.left_behind
+    # CUDA that starts has passed the leftovers of a service that nobody asked for.
+    if not failed and not (stale and (mps.named or code != 0)):
+        return
+    evidence = [Evidence("cuInit", f"{code} {cuda.return_name}")] if isinstance(cuda, Cuda) and code else []
+    if mps.process_id is not None and seen:
+        state = "runs" if mps.running else "no MPS daemon"
+        evidence.append(Evidence(f"{mps.folder}/nvidia-cuda-mps-control.pid", f"{mps.process_id}: {state}"))
+    elif not mps.there or not mps.socket:
+        evidence.append(Evidence(mps.folder, "no socket of a daemon" if mps.there else "no such folder"))
+    if mps.named:
+        evidence.append(Evidence(VARIABLE, mps.folder))
+        settings = environment.set_by(VARIABLE) if isinstance(environment, Environment) else ()
+        evidence += [Evidence(f"{setting.path}:{setting.line}", setting.text.strip()) for setting in settings[:2]]
+    if stale:
+        summary = f"The MPS daemon that programs look for in {mps.folder} has ended, and left its files behind."
+        remedy = (
+            f"Remove control* and nvidia-cuda-mps-control.pid in {mps.folder}, then start the daemon anew "
+            "(`nvidia-cuda-mps-control -d`)"
+        )
+    else:
+        summary = f"CUDA cannot start: the MPS daemon behind {mps.folder} does not answer as it should."
+        remedy = "Start the daemon anew (`echo quit | nvidia-cuda-mps-control`, then `nvidia-cuda-mps-control -d`)"
+    unset = f", or unset {VARIABLE}" if mps.named else ""
+    if confinement.container:
+        unset += f"; the container needs the host's {mps.folder} mounted and its IPC namespace (`--ipc=host`)"
+    yield Finding(
+        summary,
+        mps.folder,
+        tuple(evidence),
+        on_host(f"{remedy}{unset}.", confinement.container),
+        Severity.ERROR if failed else None,
+    )
