@@ -20,7 +20,6 @@ from gpudoctor.facts.reboot import RebootRequired
 from gpudoctor.facts.system import Boot, Kernel, OperatingSystem
 from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.preflight.advice import Circumstances, beforehand, words_of_the_plan
-from gpudoctor.preflight.left_behind import left_behind
 from gpudoctor.preflight.packages_after import on_this_machine
 from gpudoctor.preflight.predict import predict
 from gpudoctor.preflight.transaction import Transaction
@@ -93,7 +92,7 @@ def foresee(facts: Facts, transaction: Transaction) -> Foresight:
     """
     load_plugins()
     transaction = on_this_machine(transaction, facts.get(Packages))
-    checks = (*registry.checks.values(), *left_behind())
+    checks = tuple(registry.checks.values())
     now = diagnose(facts, checks)
     laid = predict(facts, transaction)
     after = facts.supposing(laid)
