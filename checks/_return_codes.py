@@ -5,6 +5,7 @@ from typing import NamedTuple
 VERSION_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH
 LIBRARY_NOT_FOUND = 12  # NVML_ERROR_LIBRARY_NOT_FOUND
 GPU_IS_LOST = 15  # NVML_ERROR_GPU_IS_LOST
+RESET_REQUIRED = 16  # NVML_ERROR_RESET_REQUIRED
 NO_PERMISSION = 4  # NVML_ERROR_NO_PERMISSION
 
 
@@ -46,7 +47,7 @@ _NVML = {
     GPU_IS_LOST: Meaning(
         "a GPU is lost: it has fallen off the bus", "Power the machine off completely, then on; a reset is not enough."
     ),
-    16: Meaning(
+    RESET_REQUIRED: Meaning(
         "a GPU must be reset first",
         "Stop what uses the GPU, then `sudo nvidia-smi -r`; if it refuses, reboot the machine.",
     ),

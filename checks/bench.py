@@ -11,7 +11,14 @@ from ._benched import benched
 @check(
     "bench.faults-counted",
     severity=Severity.WARNING,
-    after=["health.fallen-off-bus"],
+    after=[
+        "health.fallen-off-bus",
+        "health.gsp-timeout",
+        "health.ecc-uncorrectable",
+        "health.row-remap",
+        "health.nvlink-error",
+        "health.other-xid",
+    ],
     no_symptom="the programs that ran meanwhile mostly went on",
 )
 def faults_counted(bench: CurrentBench) -> Iterator[Finding]:

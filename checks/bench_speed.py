@@ -10,7 +10,12 @@ from ._benched import benched
 _SLOW = "everything works, and takes longer"
 
 
-@check("bench.clocks-throttled", severity=Severity.WARNING, no_symptom=_SLOW)
+@check(
+    "bench.clocks-throttled",
+    severity=Severity.WARNING,
+    after=["health.thermal-throttle", "health.power-throttle"],
+    no_symptom=_SLOW,
+)
 def clocks_throttled(bench: CurrentBench) -> Iterator[Finding]:
     """Under load the GPU's clock was held back, by heat, by power, or by somebody who set it low.
 

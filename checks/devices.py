@@ -24,7 +24,12 @@ _GIVE_GPU = (
 
 @check(
     "devices.nodes-missing",
-    after=["kernel.module-not-loaded", "driver.rm-init-failed"],
+    after=[
+        "kernel.module-not-loaded",
+        "driver.rm-init-failed",
+        "container.no-gpu-requested",
+        "container.visible-devices-void",
+    ],
     symptoms=[
         r"/dev/nvidia(ctl|\d+)\"?: no such file or directory",
         r"could not open the device file /dev/nvidia(ctl|\d+) \(No such file or directory\)",
@@ -153,6 +158,7 @@ def uvm_node_missing(
 
 @check(
     "devices.permission-denied",
+    after=["devices.selinux-denied"],
     symptoms=[
         r"Failed to initialize NVML: Insufficient Permissions",
         r"Insufficient Permissions",

@@ -96,7 +96,13 @@ def _how_to_install(system: OperatingSystem, kernel: Kernel, packages: Packages 
 
 @check(
     "driver.library-missing",
-    after=["packages.half-configured", "packages.partial-upgrade", "packages.driver-removed"],
+    after=[
+        "packages.half-configured",
+        "packages.partial-upgrade",
+        "packages.driver-removed",
+        "container.no-gpu-requested",
+        "container.driver-capabilities",
+    ],
     symptoms=[
         r"libcuda\.so\.1: cannot open shared object file",
         r"libnvidia-ml\.so\.1: cannot open shared object file",

@@ -10,7 +10,7 @@ from gpudoctor.facts.system import Confinement
 
 from ._causes import WHY_NVML_FAILS
 from ._gpus import named, nvml_by_address, own_gpus
-from ._return_codes import GPU_IS_LOST, LIBRARY_NOT_FOUND, SEE_LOG, cuda_meaning, nvml_meaning
+from ._return_codes import GPU_IS_LOST, LIBRARY_NOT_FOUND, RESET_REQUIRED, SEE_LOG, cuda_meaning, nvml_meaning
 from ._scope import driver_for_programs_here
 
 _IN_CONTAINER = (
@@ -44,7 +44,7 @@ def nvml_failed(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinemen
     Reference: nvml.h, nvmlReturn_t, https://docs.nvidia.com/deploy/nvml-api/;
     https://github.com/NVIDIA/nvidia-container-toolkit/issues/251 (containers that lose their GPU)
     """
-    if nvml.return_code == 0:
+    if nvml.return_code in (0, RESET_REQUIRED):  # of a GPU that must be reset gpu.reset-required tells
         return
     if nvml.return_code == LIBRARY_NOT_FOUND:
         driver_for_programs_here(confinement)
@@ -77,15 +77,20 @@ def nvml_failed(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinemen
         "kernel.uvm-not-loaded",
         "kernel.uvm-hmm",
         "kernel.uvm-wedged",
+        "fabric.manager-not-ready",
+        "fabric.nvlink5-modules-missing",
+        "driver.vgpu-unlicensed",
+        "gpu.reset-required",
+        "gpu.mig-no-instances",
+        "gpu.mps-stale",
     ),
     symptoms=[
         r"no CUDA-capable device is detected",
         r"No CUDA GPUs are available",
-        r"Error 802: system not yet initialized",
         r"Error 803: system has unsupported display driver",
         r"Error 804: forward compatibility was attempted on non supported HW",
         r"failed call to cuInit",
-        r"CUDA_ERROR_(NO_DEVICE|STUB_LIBRARY|SYSTEM_NOT_READY|SYSTEM_DRIVER_MISMATCH|COMPAT_NOT_SUPPORTED_ON_DEVICE)",
+        r"CUDA_ERROR_(NO_DEVICE|STUB_LIBRARY|SYSTEM_DRIVER_MISMATCH|COMPAT_NOT_SUPPORTED_ON_DEVICE)",
         r"all CUDA-capable devices are busy or unavailable",
     ],
 )
@@ -138,7 +143,12 @@ _FEW = 2  # a sensor may fail alone; a GPU that fails at more is sick
     "driver.gpu-missing-in-nvml",
     after=(
         "driver.nvml-failed",
+        "gpu.reset-required",
         "health.fallen-off-bus",
+        "health.gsp-timeout",
+        "health.ecc-uncorrectable",
+        "health.nvlink-error",
+        "health.other-xid",
         "driver.rm-init-failed",
         "driver.open-module-required",
         "driver.open-module-unsupported",

@@ -29,6 +29,7 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
         "packages.half-configured",
         "packages.partial-upgrade",
         "packages.two-branches",
+        "container.driver-baked-in",
     ],
     symptoms=[
         r"Driver/library version mismatch",

@@ -109,6 +109,7 @@ def _firmware_package(system: OperatingSystem, version: str) -> str:
         "pci.bar-unassigned",
         "health.fallen-off-bus",
         "driver.library-mismatch",
+        "driver.vgpu-guest-host-mismatch",
     ],
     symptoms=[
         r"RmInitAdapter failed!",

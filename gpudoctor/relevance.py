@@ -6,13 +6,27 @@ The trimmed answers must give the same facts as the whole ones.
 import re
 
 from gpudoctor.facts.c_headers import relevant_header
+from gpudoctor.facts.container import relevant_mounts
 from gpudoctor.facts.distributions import metadata_head
+from gpudoctor.facts.engine_settings import is_engine_file, relevant_engine_settings
 from gpudoctor.facts.environment import relevant_environ, relevant_settings, sets_variables
 from gpudoctor.facts.extensions import wheel_of_address
+from gpudoctor.facts.fabric import LOG as FABRIC_LOG
+from gpudoctor.facts.fabric import complaints
 from gpudoctor.facts.interpreters import relevant_kernel
 from gpudoctor.facts.kernel_log import FIRST_LINE, concerns_gpu, is_kernel_log
 from gpudoctor.facts.package_names import is_of_interest
-from gpudoctor.facts.system import root_mounts
+from gpudoctor.facts.selinux import AUDIT_LOG, relevant_audit
+from gpudoctor.facts.vgpu import (
+    LICENSE_LOG,
+    MANAGER_LOG,
+    SETTINGS,
+    TOKENS,
+    relevant_license_lines,
+    relevant_license_settings,
+    relevant_manager_lines,
+)
+from gpudoctor.facts.wsl import STORE, drivers_of_nvidia
 from gpudoctor.snapshot import Json
 
 _STANZA_FIELDS = ("Package:", "Status:", "Version:", "Architecture:", "Maintainer:", "Depends:", "Pre-Depends:")
@@ -28,11 +42,26 @@ def relevant(question: str, answer: Json) -> Json:
                 return _messages(answer)
             case {"exit_code": code, "stdout": str(text), "stderr": error}:
                 return {"exit_code": code, "stdout": _messages(text), "stderr": error}
+    for log, trimmed in ((LICENSE_LOG, relevant_license_lines), (MANAGER_LOG, relevant_manager_lines)):
+        if question == " ".join(("run", *log)) and isinstance(answer, dict):
+            kept = trimmed(str(answer.get("stdout", "")).splitlines())
+            return answer | {"stdout": "".join(f"{line}\n" for line in kept)}
+    match question, answer:
+        case _, list() if question == f"list {STORE}":
+            return list(drivers_of_nvidia(tuple(map(str, answer))))
+        case _, list() if question == f"list {TOKENS}":
+            return [f"{number}.tok" for number, name in enumerate(answer) if str(name).endswith(".tok")]
     if not isinstance(answer, str) or not question.startswith("read "):
         return answer
     path = question.removeprefix("read ").partition(" last ")[0].partition(" first ")[0]
     if path == "/proc/self/environ":
         return relevant_environ(answer)
+    if path.startswith(AUDIT_LOG):
+        return relevant_audit(answer)
+    if path == SETTINGS:
+        return relevant_license_settings(answer)
+    if path.startswith(FABRIC_LOG):
+        return "".join(f"{line}\n" for line in complaints(answer))
     if path == "/proc/self/cmdline":
         return answer.partition("\0")[0]  # arguments are nobody's business
     if path.endswith(("/METADATA", "/PKG-INFO")) or path.endswith(".egg-info"):
@@ -47,8 +76,10 @@ def relevant(question: str, answer: Json) -> Json:
         return "".join(f"{_stanza(text)}\n\n" for text in answer.split("\n\n") if _is_wanted(text))
     if path.startswith("/var/log/dpkg.log"):
         return "".join(f"{line}\n" for line in answer.splitlines() if _names_package(line))
+    if is_engine_file(path):
+        return relevant_engine_settings(answer, path)
     if path == "/proc/self/mountinfo":
-        return "".join(f"{line}\n" for line in root_mounts(answer))
+        return relevant_mounts(answer)
     if path.endswith("os-release"):
         return _starting(answer, ("ID", "VERSION_ID", "PRETTY_NAME"))
     if path.endswith("make.log"):

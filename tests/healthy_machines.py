@@ -170,7 +170,7 @@ def _told(number: int, card: Card) -> dict[str, object]:
         "serial": None,
         "compute_capability": [8, 9],
         "memory_total_bytes": 24 << 30,
-        "persistence_mode": False,
+        "persistence_mode": not card.display,  # servers run nvidia-persistenced
         "ecc_mode": None,
         "field_errors": {},
     }

@@ -7,9 +7,12 @@ from gpudoctor import Manual, Phase, Reboot, RemoveFile, Run, Step, WriteFile
 SHELL = {"|", "||", "&", "&&", ";", ">", ">>", "<", "`", "$("}
 NEVER = (
     *("--force-overwrite", "--force-all", "--nodeps", "--allow-unauthenticated", "--nogpgcheck", "--force-yes"),
-    *("--disable-validation", "NVreg_OpenRmEnableUnsupportedGpus", "IGNORE_", "chmod", "nvidia-container-toolkit"),
+    *("--disable-validation", "NVreg_OpenRmEnableUnsupportedGpus", "IGNORE_", "chmod"),
     *("purge", "--overwrite", "--ignore-depends", "--break-system-packages", "--extra-index-url", "--trusted-host"),
 )
+# It may be installed, and must never go along with a driver that is taken away.
+_KEPT = "nvidia-container-toolkit"
+_REMOVING = ("remove", "autoremove", "erase", "-R", "-Rs", f"{_KEPT}-", f"!{_KEPT}")
 # What was interrupted cannot be un-finished.
 FINISHING = ("dpkg", "--force-confold", "--configure", "-a")
 
@@ -64,6 +67,8 @@ def _broken_by(argv: tuple[str, ...]) -> list[str]:
         found.append(f"words for a shell: {argv}")
     text = " ".join(argv)
     found += [f"never done: {word} in {text}" for word in NEVER if word in text]
+    if _KEPT in text and any(word in argv for word in _REMOVING):
+        found.append(f"never done: {_KEPT} is removed by {text}")
     if "*" in text and argv[0] not in ("awk", "grep"):
         found.append(f"a pattern where a name belongs: {text}")
     return found

@@ -42,6 +42,8 @@ _WORDS = (
     "can't assign",  # a BAR
     "failed to assign",
     ": no space for",
+    "DMAR: [",  # a fault of Intel's IOMMU; AMD's names the driver
+    "dxgk",  # Windows's GPU in WSL
 )
 
 

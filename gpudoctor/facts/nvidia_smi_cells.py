@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gpudoctor.facts.answers import NvmlGpu
+from gpudoctor.facts.nvidia_smi_health import PREFIX, health_values, tells_health
 
 GPU_IS_LOST, RESET_REQUIRED, UNKNOWN = 15, 16, 999
 MOST_GPUS = 256  # that are read of one text; no machine has as many
@@ -79,6 +80,10 @@ _FIELDS = {
     "mig_mode/current": "mig_mode",
     "mig_mode/current_mig": "mig_mode",
     "mig.mode.current": "mig_mode",
+    "gpu_recovery_action": "recovery_action",
+    "fabric/state": "fabric_state",
+    "performance_state": "performance_state",
+    "pstate": "performance_state",
     "ecc_mode/current": "ecc_mode",
     "ecc_mode/current_ecc": "ecc_mode",
     "ecc.mode.current": "ecc_mode",
@@ -90,7 +95,12 @@ _FIELDS = {
     "gpu_power_readings/instant_power_draw": "power_w",
     "gpu_power_readings/instantaneous_power_draw": "power_w",
     "power.draw": "power_w",
+    "gpu_virtualization_mode/virtualization_mode": "virtualization_mode",
+    "vgpu_software_licensed_product/license_status": "license_state",
+    "grid_licensed_product/license_status": "license_state",
 }
+# What nvidia-smi calls in other words than NVML.
+_RECOVERY_ACTIONS = {"reset": "gpu_reset", "reboot": "node_reboot"}
 _UNITS = {"": 1 << 20, "mib": 1 << 20, "mb": 1 << 20, "gib": 1 << 30, "kib": 1 << 10}
 
 _ADDRESS = re.compile(r"([0-9A-Fa-f]{1,8}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2})\.([0-7])")
@@ -137,6 +147,8 @@ def file_under(cells: dict[str, str], path: str, cell: str) -> None:
         cells[field] = cell
     elif not field and error_in(cell) is not None:
         cells[path] = cell
+    elif not field and tells_health(path):
+        cells[PREFIX + path] = cell
 
 
 def known_column(name: str) -> bool:
@@ -179,7 +191,8 @@ def gpu_of(listed: Listed, number: int, failed: int, names: Mapping[int, str]) -
     errors = {field: code for field, cell in listed.cells.items() if (code := error_in(cell)) is not None}
     code = failed or next((code for code in errors.values() if code in _WHOLE_GPU), 0)
     name = names.get(code, "")
-    values = {field: _typed(field, cell) for field, cell in listed.cells.items() if field != "index"}
+    cells = {field: cell for field, cell in listed.cells.items() if field != "index" and not field.startswith(PREFIX)}
+    values = {field: _typed(field, cell) for field, cell in cells.items()} | health_values(listed.cells)
     total, capability = values.get("memory_total_bytes"), values.get("compute_capability")
     persistence = values.get("persistence_mode")
     return NvmlGpu(
@@ -208,6 +221,16 @@ def _typed(field: str, cell: str) -> object:
             return [int(part) for part in text.split(".")] if re.fullmatch(r"[0-9]{1,2}\.[0-9]", text) else None
         case "persistence_mode" | "mig_mode" | "ecc_mode":
             return {"enabled": True, "on": True, "disabled": False, "off": False}.get(text.lower())
+        case "virtualization_mode":
+            return text.lower().replace("-", "").replace(" ", "_") or None
+        case "fabric_state":
+            return text.lower().replace(" ", "_") or None
+        case "performance_state":
+            return int(text[1:]) if re.fullmatch(r"P[0-9]{1,2}", text) else None
+        case "license_state":
+            return text.lower() or None
+        case "recovery_action":
+            return _RECOVERY_ACTIONS.get(text.lower(), text.lower().replace(" ", "_") or None)
         case "compute_mode":
             return text.lower().replace("e. process", "exclusive_process") or None
     if field.endswith("_bytes"):

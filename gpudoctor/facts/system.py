@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gpudoctor.facts.installed_kernels import InstalledKernels
-from gpudoctor.host import Host, NotRunning, Unavailable
+from gpudoctor.host import Host, NotRunning, Unavailable, quietly
 from gpudoctor.registry import fact
 
 
@@ -156,6 +156,18 @@ _ENGINES = {
     "/singularity/": "apptainer",
 }
 
+# What engines call the control groups of their containers, with cgroupfs and with systemd.
+_GROUPS = {
+    "/docker/": "docker",
+    "/docker-": "docker",
+    "/libpod-": "podman",
+    "/crio-": "crio",
+    "/cri-containerd-": "containerd",
+    "/nerdctl-": "containerd",
+    "/lxc/": "lxc",
+    "/lxc.payload": "lxc",
+}
+
 
 def _is_batch_job(host: Host) -> bool:
     """By the control group that the batch system made for it."""
@@ -173,16 +185,21 @@ def _container(host: Host) -> str:
         # systemd and most engines write the kind here (systemd's container interface).
         kind = (host.read("/run/systemd/container") or "").strip()
         cgroups = host.read("/proc/self/cgroup") or ""
+        # Who logs in to a container over ssh may be in another group than its first process.
+        cgroups += f"\n{quietly(host.read, '/proc/1/cgroup') or ''}"
     except (NotRunning, Unavailable):
         return ""
     if "kubepods" in cgroups or host.status("/var/run/secrets/kubernetes.io") is not None:
         return "kubernetes"
-    if host.status("/.dockerenv") is not None or "/docker/" in cgroups:
+    if host.status("/.dockerenv") is not None:
         return "docker"
-    if kind and kind != "wsl":
+    engine = next((engine for mark, engine in _GROUPS.items() if mark in cgroups), "")
+    if kind and kind != "wsl" and engine in ("", "lxc"):
         return kind
-    if "/lxc/" in cgroups:
-        return "lxc"
+    if engine:
+        return engine
+    if quietly(host.status, "/.singularity.d") is not None:
+        return "apptainer"
     return _engine_of_image(host)
 
 
@@ -192,6 +209,8 @@ def _engine_of_image(host: Host) -> str:
         mounts = host.read("/proc/self/mountinfo") or ""
     except Unavailable:
         return ""
+    if pod_mounts(mounts):
+        return "kubernetes"
     roots = root_mounts(mounts)
     return next((engine for place, engine in _ENGINES.items() for root in roots if place in root), "")
 
@@ -199,6 +218,12 @@ def _engine_of_image(host: Host) -> str:
 def root_mounts(text: str) -> list[str]:
     """Of the lines of /proc/self/mountinfo those that tell what "/" is."""
     return [line for line in text.splitlines() if line.split(" ", 5)[4:5] == ["/"]]
+
+
+def pod_mounts(text: str) -> list[str]:
+    """Those that show the kubelet's /etc/hosts, which every pod gets from it."""
+    words = ((line, line.split(" ", 5)) for line in text.splitlines() if " /etc/hosts " in line)
+    return [line for line, found in words if found[4:5] == ["/etc/hosts"] and found[3].endswith("/etc-hosts")]
 
 
 @fact

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from damage import JUNK, KINDS, damaged
+from damage import JUNK, KINDS_OF_WHOLE_MACHINES, damaged
 from disk_trees import disk
 from live_machines import debian
 from python_trees import Files, interpreter, site_of, torch_wheel, venv, wheel
@@ -127,7 +127,7 @@ def test_much_is_found(tmp_path: Path) -> None:
 OURS = ("/home/", "/usr/local/", "/etc/ld.so", "/proc/self/environ", "/etc/environment", "/usr/bin/python")
 
 
-@pytest.mark.parametrize("damage", KINDS)
+@pytest.mark.parametrize("damage", KINDS_OF_WHOLE_MACHINES)
 def test_every_file_damaged(tmp_path: Path, damage: str) -> None:
     host = machine(tmp_path)
     files = sorted(p for p in tmp_path.rglob("*") if p.is_file() and not p.is_symlink())

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from damage import KINDS, damaged
+from damage import KINDS_OF_WHOLE_MACHINES, damaged
 from live_machines import NEW, OLD, debian
 
 from gpudoctor.diagnose import Report, Status, diagnose
@@ -34,7 +34,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-@pytest.mark.parametrize("damage", KINDS)
+@pytest.mark.parametrize("damage", KINDS_OF_WHOLE_MACHINES)
 def test_every_file_damaged(tmp_path: Path, damage: str) -> None:
     machine = tmp_path / "machine"
     # A machine in trouble: more checks have something to say, and fixes something to plan.

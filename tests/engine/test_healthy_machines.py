@@ -38,6 +38,8 @@ HEALTHY: dict[str, Kind] = {
 }
 # Good to know, and no more: GPUs that are kept for virtual machines.
 TOLD = {kind: {"kernel.other-driver-bound"} for kind in ("passthrough_host", "libvirt_host", "hypervisor")}
+# Who may read the kernel's log learns of a program that failed, which says nothing of the machine.
+OF_A_PROGRAM = {"health.application-xid"}
 
 as_everybody = pytest.mark.parametrize("user", [0, 1000], ids=["root", "ada"])
 
@@ -47,7 +49,7 @@ as_everybody = pytest.mark.parametrize("user", [0, 1000], ids=["root", "ada"])
 def test_all_is_well(tmp_path: Path, kind: str, user: int) -> None:
     seen = diagnosed(HEALTHY[kind](tmp_path, user))
     assert seen.found == [], seen.text
-    assert {ranked.check.id for ranked in seen.report.findings} == TOLD.get(kind, set())
+    assert {ranked.check.id for ranked in seen.report.findings} - OF_A_PROGRAM == TOLD.get(kind, set())
     assert {outcome.check.id: outcome.reason for outcome in seen.report.outcomes if outcome.matters} == {}
     assert seen.report.exit_code == 0
     assert seen.plan.chosen == ()
@@ -57,9 +59,10 @@ def test_all_is_well(tmp_path: Path, kind: str, user: int) -> None:
 def test_a_container_without_a_gpu_is_told_one_thing(tmp_path: Path, user: int) -> None:
     machine = containers.container_without_gpu(tmp_path, user)
     seen = diagnosed(machine)
-    assert seen.found == ["devices.nodes-missing"]
+    assert seen.found == ["container.no-gpu-requested"]
+    assert "devices.nodes-missing" in seen.explained
     assert "start the container with its GPU" in seen.first.remedy
-    assert seen.steps == [seen.first.remedy] or all("host" in step for step in seen.steps)
+    assert all("host" in step for step in seen.steps)
     none_meant = diagnose_with(Facts(machine, {ExpectedGpus: ExpectedGpus(0)}))
     assert [ranked.check.id for ranked in none_meant.findings] == []
     assert none_meant.exit_code == 0

@@ -45,7 +45,8 @@ def test_ids_are_words_and_causes_exist() -> None:
     for check in registry.checks.values():
         assert re.fullmatch(r"[a-z]+\.[a-z0-9]+(-[a-z0-9]+)*", check.id), check.id
         assert set(check.after) <= registry.checks.keys(), check.id
-        assert not re.search(r"error|warning|critical", check.id), check.id
+        # The driver calls a fault of its links "NVLINK_ERROR": there it is no severity.
+        assert not re.search(r"(?<!nvlink-)error|warning|critical", check.id), check.id
 
 
 def test_every_cure_names_a_check_and_every_error_has_a_fix() -> None:

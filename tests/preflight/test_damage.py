@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from damage import KINDS, damaged
+from damage import KINDS_OF_WHOLE_MACHINES, damaged
 from live_machines import NEW, OLD, debian
 from preflight_plans import apt_plan, inst
 
@@ -37,7 +37,7 @@ def crashes(host: Host) -> tuple[list[str], Foresight | None]:
     return found, foresight
 
 
-@pytest.mark.parametrize("damage", KINDS)
+@pytest.mark.parametrize("damage", KINDS_OF_WHOLE_MACHINES)
 def test_every_file_damaged(tmp_path: Path, damage: str) -> None:
     machine = tmp_path / "machine"
     host = debian(machine, loaded=OLD, on_disk=OLD, user_space=OLD, packaged=OLD)
