@@ -9,7 +9,7 @@ import pytest
 
 KINDS = ("junk", "empty", "cut", "folder", "gone", "not-utf-8", "a-loop")
 
-# For whole machines, every file of which is damaged in turn: that takes seconds a kind, so most run with the slow tests.
+# For whole machines, every file of which is damaged in turn: seconds a kind, so that most run with the slow tests.
 KINDS_OF_WHOLE_MACHINES = tuple(
     kind if kind in ("junk", "cut") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS
 )
