@@ -28,7 +28,7 @@ from gpudoctor.bench.nodes import Dropout
 from gpudoctor.bench.planning.plan import benchmark_batch
 from gpudoctor.bench.pytorch import backend as torch_backend
 from gpudoctor.bench.pytorch import child as torch_child
-from gpudoctor.bench.pytorch import rates as torch_rates
+from gpudoctor.bench.pytorch import memory as torch_memory
 from gpudoctor.bench.pytorch import timing as torch_timing
 from gpudoctor.bench.pytorch.backend import layers_of, materials_file, python_with_torch, torch_launch
 from gpudoctor.bench.pytorch.device import DoesNotTrain, TorchDevice, open_torch, uuid_of
@@ -306,10 +306,10 @@ def test_both_take_the_same_batch():
     for free, image in itertools.product((2 << 30, 8 << 30, 80 << 30), (100_000, 1_000_000, 7_654_321)):
         ours = benchmark_batch(image, free)
         if ours:
-            assert torch_rates.batch_that_fits(with_free_memory(free), image, {"images": 4096}) == ours
+            assert torch_memory.batch_that_fits(with_free_memory(free), image, {"images": 4096}) == ours
         else:
             with pytest.raises(MemoryError, match="too little for a batch"):
-                torch_rates.batch_that_fits(with_free_memory(free), image, {"images": 4096})
+                torch_memory.batch_that_fits(with_free_memory(free), image, {"images": 4096})
 
 
 def test_both_time_alike():
@@ -343,12 +343,12 @@ def test_out_of_memory_halves_the_batch_twice_and_says_so():
         return {"batch": count}
 
     limit = 256
-    assert torch_rates.halving(with_free_memory(0), 1024, work, said.append) == {"batch": 256}
+    assert torch_memory.halving(with_free_memory(0), 1024, work, said.append) == {"batch": 256}
     assert tried == [1024, 512, 256]
     assert said == ["out of memory with 1,024 images: trying 512", "out of memory with 512 images: trying 256"]
     limit = 100
     with pytest.raises(RuntimeError, match="out of memory"):
-        torch_rates.halving(with_free_memory(0), 1024, work, said.append)
+        torch_memory.halving(with_free_memory(0), 1024, work, said.append)
     assert tried[3:] == [1024, 512, 256]
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, NoReturn
 
 from gpudoctor.bench.curves.curve import Point, architecture_for, default_sizes, measure_curve, read_data
 from gpudoctor.bench.datasets.images import Split
-from gpudoctor.bench.devices.device import CannotRun, Device, DoesNotTrain, NumpyDevice, in_words
+from gpudoctor.bench.devices.device import CannotRun, Device, DoesNotTrain, NumpyDevice
 from gpudoctor.bench.job import End, Event, Job, Level
 from gpudoctor.bench.planning.text import text_of
 from gpudoctor.bench.running.children import Moment, Worker, run_children
-from gpudoctor.bench.running.worker import Emit, open_device, plain
+from gpudoctor.bench.running.worker import Emit, ended_by, open_device, plain, tell
 from gpudoctor.children import own_python
 
 _PHASE = "curve"
@@ -89,30 +90,21 @@ def run_curve(task: Task, split: Split, backend: str, say: Callable[[str], None]
 
 def main(text: str) -> NoReturn:
     """A child: measures the task on the GPU, prints events, and ends the process."""
-    # CUDA's libraries may print; their standard output becomes standard error.
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    with open(kept, "w", encoding="utf-8") as stream:
+    tell(partial(_measure, text))
 
-        def emit(event: Event) -> None:
-            stream.write(event.to_json() + "\n")
-            stream.flush()
 
-        versions: dict[str, str | None] = {}
-        try:
-            device = open_device("cupy", versions)
-        except (CannotRun, DoesNotTrain, MemoryError) as why:
-            end = End.FAILED if isinstance(why, DoesNotTrain) else End.SKIPPED
-            reason = f"Not enough memory is free: {in_words(why)}" if isinstance(why, MemoryError) else str(why)
-            emit(Event("ended", _PHASE, end.value, reason, data={"versions": versions}))
-        else:
-            task = Task.from_json(text)
-            emit(Event("opened", data={"text": device.text, "versions": versions}))
-            emit(Event("began", _PHASE))
-            run_task(device, task, read_data(task.data, task.seed), emit)
-        emit(Event("finished"))
-    # Not sys.exit: the clean-up that libraries register for the end of a process can hang with a sick driver.
-    os._exit(0)
+def _measure(text: str, emit: Emit) -> None:
+    versions: dict[str, str | None] = {}
+    try:
+        device = open_device("cupy", versions)
+    except (CannotRun, DoesNotTrain, MemoryError) as why:
+        emit(ended_by(why, _PHASE)._replace(data={"versions": versions}))
+    else:
+        task = Task.from_json(text)
+        emit(Event("opened", data={"text": device.text, "versions": versions}))
+        emit(Event("began", _PHASE))
+        run_task(device, task, read_data(task.data, task.seed), emit)
+    emit(Event("finished"))
 
 
 def run_task(device: Device, task: Task, split: Split, emit: Emit) -> None:
@@ -125,12 +117,10 @@ def run_task(device: Device, task: Task, split: Split, emit: Emit) -> None:
     try:
         for point in measure_curve(device, architecture, split, task.sizes, seed=task.seed, say=say):
             emit(Event("note", _PHASE, data={"point": plain(point)}))
-    except DoesNotTrain as why:
-        emit(Event("ended", _PHASE, End.FAILED.value, str(why)))
-    except MemoryError as error:
-        emit(Event("ended", _PHASE, End.SKIPPED.value, f"Not enough memory is free: {in_words(error)}"))
-    except device.errors as error:
-        emit(Event("ended", _PHASE, End.FAILED.value, f"The device failed in the middle of the run: {in_words(error)}"))
+    except (CannotRun, DoesNotTrain, MemoryError) as why:
+        emit(ended_by(why, _PHASE))
+    except device.errors as why:
+        emit(ended_by(why, _PHASE))
     else:
         emit(Event("ended", _PHASE, End.MEASURED.value))
 

@@ -36,7 +36,7 @@ from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.host import Unavailable
 
 # In the order in which they import one another.
-MODULES = ("device", "learning", "timing", "rates", "child")
+MODULES = ("device", "learning", "timing", "memory", "convolving", "rates", "child")
 
 # The folder in which the doctor happens to run is nothing to import from: somebody else may write to it.
 _BOOT = """\

@@ -1,7 +1,7 @@
 # ruff: noqa: UP006, UP035, UP045 (runs on the old Pythons of users' environments)
 """PyTorch as a device of the benchmark: opened, asked what it is, and set to one way of computing.
 
-This module and its neighbours `learning`, `timing`, `rates` and `child` are given as text to
+This module and its neighbours `learning`, `timing`, `memory`, `convolving`, `rates` and `child` are given as text to
 the Python that the user's PyTorch is installed in, 3.8 or later. They import one another, the standard library and
 torch, and nothing else of gpudoctor.
 """

@@ -33,18 +33,22 @@ def main() -> NoReturn:
 
     Exit code 0: the events say everything, also that nothing could be run. 4: this Python cannot run it.
     """
+    tell(lambda emit: run_job(Job.from_json(sys.stdin.readline()), emit))
+
+
+def tell(run: Callable[[Emit], None]) -> NoReturn:
+    """Let `run` tell its events on standard output, and end the process."""
     # CUDA's libraries and what they start may print. Their standard output becomes standard error, and the real one
     # is kept on a descriptor that programs started by a library do not inherit.
     kept = os.dup(1)
     os.dup2(2, 1)
-    job = Job.from_json(sys.stdin.readline())
     with open(kept, "w", encoding="utf-8") as stream:
 
         def emit(event: Event) -> None:
             stream.write(event.to_json() + "\n")
             stream.flush()
 
-        run_job(job, emit)
+        run(emit)
     # Not sys.exit: the clean-up that libraries register for the end of a process can hang with a sick driver.
     os._exit(0)
 
@@ -55,10 +59,10 @@ def run_job(job: Job, emit: Emit) -> None:
     try:
         device = open_device(job.backend, versions)
     except (CannotRun, DoesNotTrain, MemoryError) as why:
-        end = End.FAILED if isinstance(why, DoesNotTrain) else End.SKIPPED
-        emit(Event("opened", end=end.value, reason=_words(why), data={"versions": versions}))
+        refused = ended_by(why, "")
+        emit(Event("opened", end=refused.end, reason=refused.reason, data={"versions": versions}))
         for phase in job.phases:
-            emit(Event("ended", phase.value, end.value, _words(why)))
+            emit(ended_by(why, phase.value))
         emit(Event("finished"))
         return
     run_on(device, versions, job, emit)
@@ -90,17 +94,24 @@ def run_phase(device: Device, phase: Phase, job: Job, say: Callable[[str], None]
         return Event(
             "ended", phase.value, End.MEASURED.value, data={"measured": plain(_measure(phase)(device, job, say))}
         )
-    except CannotRun as why:
-        return Event("ended", phase.value, End.SKIPPED.value, str(why))
-    except DoesNotTrain as why:
-        return Event("ended", phase.value, End.FAILED.value, str(why))
-    except MemoryError as error:
-        reason = f"Not enough memory is free: {in_words(error)}"
-        return Event("ended", phase.value, End.SKIPPED.value, reason)
-    except device.errors as error:
-        reason = f"The device failed in the middle of the run: {in_words(error)}"
-        # What CUDA reports as a failed launch or a lost GPU stays with the process: nothing after it would count.
-        return Event("ended", phase.value, End.FAILED.value, reason, data={"lost": True})
+    except (CannotRun, DoesNotTrain, MemoryError) as why:
+        return ended_by(why, phase.value)
+    except device.errors as why:
+        return ended_by(why, phase.value)
+
+
+def ended_by(why: Exception, phase: str) -> Event:
+    """The event with which a phase ended that raised this: one of ours, a full memory, or an error of the device."""
+    match why:
+        case CannotRun():
+            return Event("ended", phase, End.SKIPPED.value, str(why))
+        case DoesNotTrain():
+            return Event("ended", phase, End.FAILED.value, str(why))
+        case MemoryError():
+            return Event("ended", phase, End.SKIPPED.value, f"Not enough memory is free: {in_words(why)}")
+    reason = f"The device failed in the middle of the run: {in_words(why)}"
+    # What CUDA reports as a failed launch or a lost GPU stays with the process: nothing after it would count.
+    return Event("ended", phase, End.FAILED.value, reason, data={"lost": True})
 
 
 def open_device(backend: str, versions: dict[str, str | None]) -> Device:
@@ -172,7 +183,3 @@ def plain(value: Any) -> Any:
 
 def _note(emit: Emit, phase: Phase, text: str) -> None:
     emit(Event("note", phase.value, reason=text))
-
-
-def _words(why: Exception) -> str:
-    return f"Not enough memory is free: {in_words(why)}" if isinstance(why, MemoryError) else str(why)
