@@ -14,8 +14,8 @@ def severity(environment: PythonEnvironment, own: Severity, elsewhere: Severity 
 
 
 def place(environment: PythonEnvironment) -> str:
-    """ "in /home/ada/venv"."""
-    return f"in {environment.prefix}"
+    """ "in /home/ada/venv"; of a text, which names no folder, "here"."""
+    return f"in {environment.prefix}" if environment.prefix else "here"
 
 
 def undecided(environment: PythonEnvironment, reason: str) -> Undecided:

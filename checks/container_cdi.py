@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.facts.cdi import CdiSpecification, CdiSpecifications
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
@@ -16,11 +16,13 @@ from ._container_host import HostDriver, host_driver, on_the_host
     severity=Severity.WARNING,
     after=["driver.not-installed", "driver.library-missing", "container.toolkit-missing"],
     symptoms=[
-        r"unresolvable CDI devices",
+        sure(r"unresolvable CDI devices"),
+        sure(r"failed to (inject|stat) CDI (device|host device)"),
+        sure(r"conflicting CDI (device|spec)|conflicting device \S+ in (spec )?\S*cdi"),
         r"CDI device injection failed",
-        r"failed to (inject|stat) CDI (device|host device)",
-        r"conflicting CDI (device|spec)|conflicting device \S+ in (spec )?\S*cdi",
         r"(mount|stat)\S* .*lib\w*(cuda|nvidia)[\w-]*\.so\.\d{3}\.\d+\S* ?.*no such file or directory",
+        hint(r"failed to discover GPU vendor from CDI"),
+        r"stat nvidia\.com/gpu=\S+: no such file or directory",
     ],
 )
 def cdi_stale(

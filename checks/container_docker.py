@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, sure
 from gpudoctor.facts.container_engines import ContainerEngines
 from gpudoctor.facts.container_toolkit import ContainerToolkit
 from gpudoctor.facts.libraries import DriverLibraries
@@ -10,12 +10,18 @@ from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.system import Confinement
 
 from ._container_host import host_driver, on_the_host
+from ._surroundings import DESKTOP, GPU_REFUSED, SNAP, WSL
 
 
 @check(
     "container.docker-snap",
     severity=Severity.WARNING,
-    symptoms=[r"/var/snap/docker/", r"snap\.docker\.dockerd", r"/snap/bin/docker\b"],
+    symptoms=[
+        sure(GPU_REFUSED, beside=SNAP),
+        r"/var/snap/docker/",
+        r"snap\.docker\.dockerd",
+        r"/snap/bin/docker\b",
+    ],
 )
 def docker_snap(
     confinement: Confinement,
@@ -66,7 +72,10 @@ def docker_snap(
     "container.docker-desktop",
     severity=Severity.WARNING,
     # Of Linux alone: on Windows the context has the same name, and another socket.
-    symptoms=[r"/\.docker/desktop/docker\.sock"],
+    symptoms=[
+        sure(GPU_REFUSED, beside=DESKTOP, without=WSL),
+        r"/\.docker/desktop/docker\.sock",
+    ],
 )
 def docker_desktop(
     confinement: Confinement,

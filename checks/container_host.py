@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cdi import CdiSpecifications
 from gpudoctor.facts.container_engines import ContainerEngines, Engine
 from gpudoctor.facts.container_toolkit import ContainerToolkit, GpuContainers
@@ -11,6 +11,7 @@ from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.system import Confinement
 
 from ._container_host import host_driver, on_the_host
+from ._surroundings import DESKTOP, SNAP
 
 _INSTALL = (
     "Install the package nvidia-container-toolkit from NVIDIA's repository for container tools (on Arch from the "
@@ -23,11 +24,17 @@ _LABELS = {"docker": "Docker", "containerd": "containerd", "crio": "CRI-O", "pod
     "container.toolkit-missing",
     severity=Severity.WARNING,
     symptoms=[
-        r"could not select device driver \S* ?with capabilities: \[\[gpu\]\]",
-        r"nvidia-container-(runtime|cli|runtime-hook|toolkit)\S*:? (command not found|executable file not found)",
-        r"exec: \S*nvidia-container-\S*: executable file not found",
-        r"fork/exec \S*nvidia-container-\S*: no such file or directory",
+        sure(r"could not select device driver \S* ?with capabilities: \[\[", without=rf"{SNAP}|{DESKTOP}"),
+        r"could not select device driver \S* ?with capabilities: \[\[",
+        r"failed to discover GPU vendor from CDI",
+        sure(r"nvidia-container-(runtime|cli|runtime-hook|toolkit)\S*:? (command not found|executable file not found)"),
+        sure(r"exec: \S*nvidia-container-\S*: executable file not found"),
+        sure(r"fork/exec \S*nvidia-container-\S*: no such file or directory"),
         r"nvidia-ctk: command not found",
+        r"nvidia-docker: (command )?not found",
+        r"Unable to locate package nvidia-(container-toolkit|docker2)",
+        hint(r"If this is a GPU node, did you (set|configure) the"),
+        hint(r"nvidia-container-runtime did not terminate successfully"),
     ],
 )
 def toolkit_missing(
@@ -104,10 +111,15 @@ def _program_gone(engine: Engine) -> Finding:
     severity=Severity.WARNING,
     after=["container.toolkit-missing"],
     symptoms=[
-        r"unknown or invalid runtime name: nvidia",
-        r"Unknown runtime specified nvidia",
-        r"no runtime for \"?nvidia\"? is configured",
-        r"specified default runtime \S*nvidia\S* does not exist",
+        sure(r"unknown or invalid runtime name: nvidia"),
+        sure(r"Unknown runtime specified nvidia"),
+        sure(r"no runtime for \"?nvidia\"? is configured"),
+        sure(r"specified default runtime \S*nvidia\S* does not exist"),
+        r"(OCI )?runtime \"?nvidia\"? not found",
+        r"If this is a GPU node, did you (set|configure) the",
+        r"RuntimeHandler \"?nvidia\"? not supported",
+        r"could not load NVML library",
+        hint(r"Insufficient nvidia\.com/gpu"),
     ],
 )
 def runtime_not_configured(
@@ -196,7 +208,9 @@ def _not_told(engine: Engine, meaning: str, severity: Severity = Severity.ERROR)
     "container.no-cgroups",
     severity=Severity.WARNING,
     after=["container.toolkit-missing"],
-    no_symptom="The container says the same as when it lost its GPU later: NVML's Unknown Error.",
+    symptoms=[
+        likely(r"\bno-cgroups ?= ?true", beside=r"Unknown Error|Insufficient Permissions"),
+    ],
 )
 def no_cgroups(confinement: Confinement, engines: ContainerEngines, toolkit: ContainerToolkit) -> Iterator[Finding]:
     """The container toolkit is set for an engine without root's rights, and docker runs with them.

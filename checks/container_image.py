@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, likely, sure
 from gpudoctor.container_words import of_images
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.container import ContainerMounts
@@ -13,6 +13,7 @@ from gpudoctor.facts.system import Confinement
 from gpudoctor.facts.versions import DriverVersions
 
 from ._container import host_has_driver, inside, variable, works
+from ._surroundings import HOST_WORKS
 
 _REBUILD = (
     "Rebuild the image without driver packages (nvidia-utils-*, libnvidia-*, libcuda1): the host's libraries are "
@@ -22,7 +23,11 @@ _REBUILD += "handed in when the container is started with its GPU."
 
 @check(
     "container.driver-baked-in",
-    no_symptom="NVML and CUDA say what they say of any driver of two versions; only the place tells, the container",
+    symptoms=[
+        likely(r"Driver/library version mismatch|API mismatch: the client", beside=HOST_WORKS),
+        likely(r"\bRUN .{0,120}\binstall\b.{0,80} (nvidia-(driver|utils)-\d|libnvidia-compute-\d|cuda-drivers)"),
+        sure(r"mount error: file creation failed: .{1,200}\.so\S*: file exists"),
+    ],
 )
 def driver_baked_in(
     confinement: Confinement,
@@ -97,10 +102,11 @@ def _is_foreign(library: DriverLibrary, loaded: LoadedDriver) -> bool:
     "container.requires-newer-driver",
     severity=Severity.WARNING,
     symptoms=[
-        r"requirement error: unsatisfied condition: (?:cuda|driver|brand|arch)",
-        r"please update your driver to a newer version, or use an earlier cuda container",
-        r"This container was built for NVIDIA Driver Release \S+ or later, but",
-        r"was detected and compatibility mode is UNAVAILABLE",
+        sure(r"requirement error: unsatisfied condition: (?:cuda|driver|brand|arch)"),
+        sure(r"nvidia-container-cli: requirement error"),
+        sure(r"please update your driver to a newer version, or use an earlier cuda container"),
+        sure(r"This container was built for NVIDIA Driver Release \S+ or later, but"),
+        sure(r"was detected and compatibility mode is UNAVAILABLE"),
     ],
 )
 def requires_newer_driver(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.container_words import of_images, set_variable, start_with_gpu
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.container import ContainerMounts, NodeRefusals
@@ -27,14 +27,17 @@ from ._container import (
     variable,
     works,
 )
+from ._surroundings import CONTAINER, GPU_ASKED, LATER, NO_GPU, RESTART_HELPS, STARTED
 
 
 @check(
     "container.no-gpu-requested",
     symptoms=[
-        r"WARNING: The NVIDIA Driver was not detected\.",
-        r"Use the NVIDIA Container Toolkit to start this container with GPU support",
-        r"Use 'nvidia-docker run' to start this container",
+        sure(r"WARNING: The NVIDIA Driver was not detected\."),
+        sure(r"Use the NVIDIA Container Toolkit to start this container with GPU support"),
+        sure(r"Use 'nvidia-docker run' to start this container"),
+        likely(NO_GPU, beside=STARTED, without=rf"{GPU_ASKED}|NVIDIA_VISIBLE_DEVICES|CUDA_VISIBLE_DEVICES"),
+        hint(NO_GPU, beside=CONTAINER),
     ],
 )
 def no_gpu_requested(
@@ -100,7 +103,10 @@ def no_gpu_requested(
 
 @check(
     "container.visible-devices-void",
-    no_symptom="programs only say that there is no GPU; and the value void also stands where CDI handed GPUs in",
+    symptoms=[
+        sure(r"NVIDIA_VISIBLE_DEVICES ?[=:] ?['\"]?(void|none)\b", beside=NO_GPU),
+        hint(r"Found no NVIDIA driver on your system", beside=r"NVIDIA_VISIBLE_DEVICES"),
+    ],
 )
 def visible_devices_void(
     confinement: Confinement,
@@ -148,7 +154,15 @@ def visible_devices_void(
     after=["container.no-gpu-requested"],
     symptoms=[
         r"NVIDIA_DRIVER_CAPABILITIES=(?!\S*(?:compute|all))\w[\w,]*",
-        r"unsupported capabilities found in '",
+        sure(r"unsupported capabilities found in '"),
+        sure(NO_GPU, beside=r"CUDA Version: N/A"),
+        likely(r"CUDA Version: N/A", beside=CONTAINER),
+        likely(
+            r"Found no NVIDIA driver on your system|libcuda\.so(\.1)?: cannot open shared object file",
+            beside=r"nvidia-smi\W{1,20}(works|fine|is fine|runs|shows|OK)\b|--runtime[= ]nvidia",
+        ),
+        sure(r"Cannot load lib(nvidia-encode|nvcuvid)\.so", beside=CONTAINER),
+        sure(r"lib(nvidia-encode|nvcuvid)\.so\.1: cannot open", beside=CONTAINER),
     ],
 )
 def driver_capabilities(
@@ -221,8 +235,11 @@ _UNKNOWN, _OPERATING_SYSTEM = 999, 17  # of nvmlReturn_t
     "container.cgroup-access-lost",
     after=["container.no-gpu-requested"],
     symptoms=[
-        r"Failed to initialize NVML: Unknown Error",
+        likely(r"Failed to initialize NVML: Unknown Error", without=r"no-cgroups ?= ?true"),
         r"open(?:ing)? \"?/dev/nvidia(?:ctl|\d+)\"?: operation not permitted",
+        hint(r"Failed to initialize NVML: Unknown Error"),
+        hint(NO_GPU, beside=LATER),
+        likely(RESTART_HELPS, beside=r"\b[GC]PU|cuda|nvidia"),
     ],
 )
 def cgroup_access_lost(

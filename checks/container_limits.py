@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.container_words import larger_shared_memory, more_locked_memory
 from gpudoctor.facts.container import ContainerLimits, ContainerMounts
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.system import Confinement
 
 from ._container import gpu_nodes
+from ._surroundings import CONTAINER
 
 _ENOUGH_SHARED = 256 << 20  # bytes; docker's and Kubernetes' own value is 64 MiB, podman's 62.5
 _ENOUGH_LOCKED = 64 << 20  # bytes; usual values are 64 KiB and 8 MiB, a single buffer of NCCL has 4 MiB
@@ -29,13 +30,14 @@ def _with_gpu(confinement: Confinement, nodes: DeviceNodes | Unavailable) -> int
     "container.shared-memory-small",
     severity=Severity.WARNING,
     symptoms=[
-        r"insufficient shared memory \(shm\)",
-        r"DataLoader worker \(pid.*\) is killed by signal: Bus error",
+        sure(r"insufficient shared memory \(shm\)"),
+        sure(r"DataLoader worker \(pid.*\) is killed by signal: Bus error"),
         r"The SHMEM allocation limit is set to the default of 64MB",
-        r"(?:Error while creating|Error: failed to extend) shared memory segment .*/dev/shm/nccl-",
-        r"/dev/shm/nccl-\S+.* No space left on device",
-        r"unable to (?:write to|allocate shared memory\(shm\) for) file </torch_\S+>: No space left on device",
+        sure(r"(?:Error while creating|Error: failed to extend) shared memory segment .*/dev/shm/nccl-"),
+        sure(r"/dev/shm/nccl-\S+.* No space left on device"),
+        sure(r"unable to (?:write to|allocate shared memory\(shm\) for) file </torch_\S+>: No space left on device"),
         r"/dev/shm has only \d+ bytes available",
+        hint(r"\bBus error\b", beside=CONTAINER),
     ],
 )
 def shared_memory_small(
@@ -78,8 +80,8 @@ def shared_memory_small(
     "container.memlock-small",
     severity=Severity.WARNING,
     symptoms=[
-        r"Call to ibv_\w+ failed.*Cannot allocate memory",
-        r"ibv_reg_mr\w*\(?.*Cannot allocate memory",
+        sure(r"Call to ibv_\w+ failed.*Cannot allocate memory"),
+        sure(r"ibv_reg_mr\w*\(?.*Cannot allocate memory"),
         r"Please set max locked memory \(ulimit -l\) to 'unlimited'",
         r"RLIMIT_MEMLOCK is \d+ bytes",
     ],

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.compatibility import Coverage, coverage
 from gpudoctor.facts.compilers import NvccHostCompiler
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
@@ -23,8 +23,10 @@ _ONLY_FOR_BUILDS = "that counts only where extensions are built"
     "cuda.nvcc-mismatch",
     severity=Severity.WARNING,
     symptoms=[
-        r"The detected CUDA version \([0-9.]+\) mismatches the version that was used to compile",
-        r"detected CUDA version .* mismatches the version that was used to compile PyTorch",
+        sure(r"The detected CUDA version \([0-9.]+\) mismatches the version that was used to compile"),
+        sure(r"Installed CUDA version [0-9.]+ does not match the version torch was compiled with"),
+        sure(r"compiled with a version of Cuda that does not match the version used to compile Pytorch"),
+        likely(r"FlashAttention is only supported on CUDA \S+ and above"),
     ],
 )
 def nvcc_mismatch(
@@ -84,8 +86,15 @@ def _without(needing: Sequence[Distribution], compiled: Sequence[Distribution]) 
     "cuda.host-compiler-too-new",
     severity=Severity.WARNING,
     symptoms=[
-        r"unsupported GNU version! gcc versions later than \d+ are not supported",
-        r"unsupported clang version! clang version must be less than",
+        sure(r"unsupported GNU version! gcc versions later than \d+ are not supported"),
+        sure(r"unsupported clang version! clang version must be less than"),
+        sure(r"unsupported Microsoft Visual Studio version!"),
+        sure(r"installed version of \S+ \([0-9.]+\) is greater than the maximum required version by CUDA"),
+        likely(r"std_function\.h:\d+:\d+: error: parameter packs not expanded with"),
+        likely(
+            r'error: identifier "(__builtin_\w+|_Float\d+x?|__Float\w+)" is undefined', beside=r"nvcc|\.cuh?\b|/cuda"
+        ),
+        likely(r'exception specification is incompatible with that of previous function "(cospi|sinpi|rsqrt)f?"'),
     ],
 )
 def host_compiler_too_new(
@@ -151,9 +160,10 @@ def _limit(toolkit: Toolkit, family: str) -> tuple[int | None, str]:
     "cuda.arch-unsupported-by-nvcc",
     severity=Severity.WARNING,
     symptoms=[
-        r"nvcc fatal\s*:\s*Unsupported gpu architecture 'compute_\d+[af]?'",
+        sure(r"nvcc fatal\s*:\s*Unsupported gpu architecture 'compute_\d+[af]?'"),
+        sure(r"nvcc fatal\s*:\s*Value 'sm_\d+[af]?' is not defined for option 'gpu-architecture'"),
         r"nvrtc: error: invalid value for --gpu-architecture",
-        r"NVRTC_ERROR_INVALID_OPTION",
+        hint(r"NVRTC_ERROR_INVALID_OPTION"),
     ],
 )
 def arch_unsupported_by_nvcc(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.compatibility import Coverage, Fit, Forward, Verdict, coverage, driver_runs, forward_compatible, judge
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
@@ -14,6 +14,7 @@ from ._causes import WHY_NVML_FAILS
 from ._environments import computed, on_gpus, place, rivalled, severity, undecided
 from ._fitting import other_build
 from ._known import known
+from ._message_words import ANSWERS_FALSE
 
 CudaRelease = tuple[int, int]
 
@@ -22,9 +23,18 @@ CudaRelease = tuple[int, int]
     "cuda.driver-too-old",
     after=WHY_NVML_FAILS,
     symptoms=[
-        r"The NVIDIA driver on your system is too old",
+        sure(r"The NVIDIA driver on your system is too old"),
+        sure(r"install a PyTorch version that has been compiled with your version of the CUDA driver"),
+        sure(r"old CUDA driver detected - please upgrade"),
         r"CUDA driver version is insufficient for CUDA runtime version",
-        r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|cudaErrorInsufficientDriver",
+        r"cudaErrorInsufficientDriver",
+        r"\b(NVIDIA|CUDA|GPU) driver (\S+ ){0,3}too old(?! for (the |this )?kernel)",
+        r"Driver does not support the required nvenc API version",
+        r"The minimum required Nvidia driver for nvenc is",
+        r"OptiX initialization failed because the installed driver is too old",
+        hint(r"was built for NVIDIA Driver Release \S+ or later, but version"),
+        hint(r"The NVIDIA driver's CUDA version is \S+ which is older than the \w+ CUDA version"),
+        hint(rf"torch\.cuda\.is_available\(\)\)?{ANSWERS_FALSE}"),
     ],
 )
 def driver_too_old(
@@ -98,9 +108,10 @@ def _with_bridge(bridge: Libcuda) -> str:
     "cuda.ptx-newer-than-driver",
     after=["cuda.driver-too-old"],
     symptoms=[
-        r"ptx\w* .*Unsupported \.version",
-        r"the provided PTX was compiled with an unsupported toolchain",
-        r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion",
+        sure(r"the provided PTX was compiled with an unsupported toolchain"),
+        sure(r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion"),
+        r"Unsupported \.version \d+\.\d+; current version is",
+        hint(r"The NVIDIA driver's CUDA version is \S+ which is older than the \w+ CUDA version"),
     ],
 )
 def ptx_newer_than_driver(
@@ -188,8 +199,9 @@ def _message(trials: DeepTrials | Unavailable, build: FrameworkBuild, *words: st
     "cuda.call-needs-newer-driver",
     after=["cuda.driver-too-old", "cuda.ptx-newer-than-driver"],
     symptoms=[
-        r"CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER|cudaErrorCallRequiresNewerDriver",
-        r"API call is not supported in the installed CUDA driver",
+        sure(r"CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER|cudaErrorCallRequiresNewerDriver"),
+        sure(r"API call is not supported in the installed CUDA driver"),
+        r"undefined symbol: cu(Mem|Module|Func|Graph|Stream|Ctx|Device|Library|Kernel|Launch|Tensor|Multicast)\w+",
     ],
 )
 def call_needs_newer_driver(
@@ -235,7 +247,10 @@ def _newer_driver(build: FrameworkBuild) -> str:
 @check(
     "cuda.conda-toolkit-too-new",
     after=["cuda.driver-too-old"],
-    no_symptom="the programs of the environment say what cuda.driver-too-old lists",
+    symptoms=[
+        hint(r"(nothing provides|requires|feature:\S*|incompatible with) \|?\S*__cuda\b"),
+        hint(r"__cuda[ >=<]\S+.{0,80}Your installed version is: (\d|not available)"),
+    ],
 )
 def conda_toolkit_too_new(
     pythons: PythonEnvironments,
@@ -270,7 +285,8 @@ def conda_toolkit_too_new(
             continue
         bridge = _bridge(cuda, serving, kinds, search)
         yield Finding(
-            f"The conda environment {environment.prefix} holds CUDA {cuda[0]}.{cuda[1]}, and {serving.words} is too "
+            f"The conda environment{environment.prefix and ' '}{environment.prefix} holds CUDA {cuda[0]}.{cuda[1]}, "
+            f"and {serving.words} is too "
             f"old for it{f'; {bridge.path} makes up for that' if bridge else ''}.",
             f"{pinned.name} {pinned.version}",
             (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.facts.answers import Cuda
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
@@ -19,10 +19,27 @@ from ._environments import computed, on_gpus, place, rivalled, severity, undecid
 from ._known import known
 from ._loader_words import leads_to, take_out
 
+_CUDA_LIBRARIES = (
+    r"cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|cusparseLt|nvrtc|nvJitLink|cupti|nvshmem\w*|cufile"
+)
+# TensorFlow and ONNX Runtime have checks of their own.
+_OF_MAJOR = (
+    r"(?<!dlerror: )(?<!with error: )lib(cudart|cublas|cublasLt|nvrtc)\.so\.{}(\.[0-9]+)?: cannot open shared object"
+)
+
 
 @check(
     "cuda.stub-library",
-    symptoms=[r"CUDA driver is a stub library", r"CUDA_ERROR_STUB_LIBRARY|cudaErrorStubLibrary"],
+    symptoms=[
+        sure(r"CUDA driver is a stub library"),
+        sure(r"CUDA_ERROR_STUB_LIBRARY|cudaErrorStubLibrary"),
+        sure(r"UNKNOWN_CUDA_ERROR \(34\)|(cuInit\w*(\(0?\))?|CUDA error)\W+(returned |failed with |error |code )*34\b"),
+        sure(r"libcuda\.so(\.1)? => \S+/stubs/"),
+        r"/stubs/libcuda\.so(\.1)?: undefined symbol",
+        r"\bLD_LIBRARY_PATH\W\S*/stubs\b",
+        r"libnvidia-ml\.so in GDK package is a stub library",
+        r"You should always run with libnvidia-ml\.so that is installed with your NVIDIA Display Driver",
+    ],
 )
 def stub_library(
     search: LibcudaSearch,
@@ -61,6 +78,10 @@ def stub_library(
     "cuda.forward-compat-mismatch",
     after=["cuda.stub-library"],
     symptoms=[
+        sure(
+            r"system has unsupported display driver / cuda driver combination",
+            beside=r"/compat\b|cuda-compat|cuda_compat",
+        ),
         r"system has unsupported display driver / cuda driver combination",
         r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|cudaErrorSystemDriverMismatch",
     ],
@@ -111,8 +132,9 @@ def forward_compat_mismatch(
     "cuda.forward-compat-unsupported",
     after=["cuda.stub-library", "cuda.forward-compat-mismatch"],
     symptoms=[
-        r"forward compatibility was attempted on non supported HW",
-        r"CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|cudaErrorCompatNotSupportedOnDevice",
+        sure(r"forward compatibility was attempted on non supported HW"),
+        sure(r"CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|cudaErrorCompatNotSupportedOnDevice"),
+        sure(r"cuInit\(\)\s*=\s*804\b"),
     ],
 )
 def forward_compat_unsupported(
@@ -184,9 +206,15 @@ def _answer(cuda: Cuda | Unavailable) -> tuple[Evidence, ...]:
     "cuda.library-missing",
     after=["cuda.driver-too-old", "python.nvidia-wheels-collide", "python.cuda-major-mismatch"],
     symptoms=[
-        r"Library lib(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse)\S* is not found or cannot be loaded",
-        r"lib(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|cusparseLt|nvrtc|nvJitLink|cupti|nvshmem\w*)\.so"
-        r"[.0-9]*: cannot open shared object file",
+        rf"Library (lib)?({_CUDA_LIBRARIES})\S* is not found or cannot be loaded",
+        rf"lib({_CUDA_LIBRARIES})\.so[.0-9]*: cannot open shared object file",
+        rf"Could not (locate|load|find)( library| module)? '?({_CUDA_LIBRARIES})\d*_\d+(_\d+)?\.dll",
+        rf"\b({_CUDA_LIBRARIES})\d*_\d+(_\d+)?\.dll'?\W (is )?(missing|not found|could not be found|was not found)",
+        rf"The code execution cannot proceed because ({_CUDA_LIBRARIES})\w*\.dll",
+        r'Failure finding "lib(?!nvvm|cudnn)\w+\.so',
+        rf"\blib({_CUDA_LIBRARIES})\.so[.\d]*'? (=> |is |was |could )?not (be )?found",
+        r"failed to open (lib)?nvrtc-builtins",
+        hint(r"libnccl\.so\.2: cannot open shared object file"),
     ],
 )
 def library_missing(
@@ -229,7 +257,14 @@ def library_missing(
         "onnxruntime.both-packages",
         "python.nvidia-wheels-collide",
     ],
-    symptoms=[r"lib(cudart|cublas|cublasLt|nvrtc|cufft|cusparse)\.so\.1[0-9](\.[0-9]+)?: cannot open shared object"],
+    symptoms=[
+        # A framework or library of the other major is named in the same text.
+        sure(_OF_MAJOR.format(11), beside=r"(\+|-|/|\b)cu1[23]\d?\b|cuda-?1[23]\.\d|cuda1[23]\b|\.so\.1[23]\b"),
+        sure(_OF_MAJOR.format(12), beside=r"(\+|-|/|\b)cu1[13]\d?\b|cuda-?1[13]\.\d|cuda1[13]\b|\.so\.1[13]\b"),
+        sure(_OF_MAJOR.format(13), beside=r"(\+|-|/|\b)cu1[12]\d?\b|cuda-?1[12]\.\d|cuda1[12]\b|\.so\.1[12]\b"),
+        hint(_OF_MAJOR.format("1[0-9]")),
+        hint(r"Library (lib)?(cublas|cublasLt|cudart)(64_|\.so\.)1[0-9]\S* is not found or cannot be loaded"),
+    ],
 )
 def cuda_major_mismatch(
     builds: FrameworkBuilds,

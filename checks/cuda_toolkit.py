@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.frameworks import FrameworkBuilds
@@ -14,17 +14,27 @@ from ._environments import no_variables, on_gpus, place
 from ._loader_words import setting_evidence
 from ._toolkits import compiles_when_chosen, compiles_when_used, get_toolkit, toolkit_for
 
+_AT_A_BUILD = r"setup\.py|building wheel|cpp_extension|deepspeed|flash.attn|cmake|\bmake\b|ninja"
+
 
 @check(
     "cuda.home-missing",
     severity=Severity.WARNING,
     after=["cuda.home-invalid", "cuda.symlink-broken"],
     symptoms=[
+        sure(r"CUDA_HOME environment variable is not set"),
+        sure(r"CUDA_HOME does not exist, unable to compile CUDA op"),
+        sure(r"nvcc was not found\. +Are you sure your environment has nvcc available"),
         r"CUDA_HOME is not set",
-        r"CUDA_HOME environment variable is not set",
-        r"CUDA_HOME does not exist, unable to compile CUDA op",
-        r"nvcc: (command )?not found",
-        r"\[Errno 2\] No such file or directory: '[^']*nvcc'",
+        r"\[Errno 2\] No such file or directory: '(/usr/local/cuda/bin/)?nvcc'",
+        r"(Failed to find|Could not find|Cannot find|Unable to find) nvcc\b(?!.*in path specified by)",
+        r"No CMAKE_CUDA_COMPILER could be found",
+        r"Could NOT find CUDA(Toolkit)? \(missing:",
+        r"CUDA_TOOLKIT_ROOT_DIR not found or specified|Specify CUDA_TOOLKIT_ROOT_DIR",
+        r"fatal error: (cuda|cuda_runtime|cuda_runtime_api|cublas_v2|cusparse|cusolverDn|curand)\.h: No such file",
+        r"cannot find -lcudart\b",
+        likely(r"\bnvcc'?: (command )?not found", beside=_AT_A_BUILD),
+        hint(r"\bnvcc'?:? (command )?not found|\bnvcc'?: No such file or directory"),
     ],
 )
 def home_missing(builds: FrameworkBuilds, toolkits: CudaToolkits, gpus: ComputeGpus) -> Iterator[Finding]:
@@ -77,8 +87,14 @@ def _has_nvcc(environment: PythonEnvironment) -> bool:
     "cuda.home-invalid",
     severity=Severity.WARNING,
     symptoms=[
-        r"The nvcc binary could not be located in your \$CUDA_HOME",
-        r"CUDA_HOME.*(not a directory|No such file)",
+        sure(r"The nvcc binary could not be located in your \$CUDA_HOME"),
+        sure(r"No such file or directory: '(:[^':]*|/[^':]*:[^']*)/nvcc'"),  # a list of folders in place of one
+        sure(r"(^|\s):/\S*bin/nvcc: (not found|No such file)"),
+        sure(r"\bCUDA_(HOME|PATH)=[\"']?(\$\{?CUDA_(HOME|PATH)\}?:|:/|/[^\s:\"']*:)"),
+        sure(r"Could not find `?nvcc`? executable in path specified by"),
+        r"CUDA_(HOME|PATH)\b.*(not a directory|No such file|does not exist(?!, unable)|is not a valid|no nvcc)",
+        r"No such file or directory: '/(?!usr/local/cuda/)[^':]*/bin/nvcc'",
+        hint(r"No such file or directory: '/usr/local/cuda/bin/nvcc'"),
     ],
 )
 def home_invalid(
@@ -121,7 +137,16 @@ def home_invalid(
 @check(
     "cuda.symlink-broken",
     severity=Severity.WARNING,
-    no_symptom="build scripts say that files in /usr/local/cuda are missing, each in its own words",
+    symptoms=[
+        sure(r"/usr/local/cuda/?['\"]?: broken symbolic link"),
+        sure(r"/usr/local/cuda['\"]?: Too many levels of symbolic links"),
+        likely(
+            r"/usr/local/cuda -> ",
+            beside=r"does(n't| not) exist|dangling|broken (sym)?link|No such file|not there|is gone",
+        ),
+        hint(r"(cannot access|No such file or directory:?) ['\"]?/usr/local/cuda/?(include|lib64)?['\"]?(:|$)"),
+        hint(r"(broken|dangling|wrong) (sym(bolic )?)?link.{0,40}/usr/local/cuda\b"),
+    ],
 )
 def symlink_broken(toolkits: CudaToolkits) -> Iterator[Finding]:
     """/usr/local/cuda leads to nothing.
@@ -159,7 +184,12 @@ def symlink_broken(toolkits: CudaToolkits) -> Iterator[Finding]:
     "cuda.several-toolkits",
     severity=Severity.INFO,
     after=["cuda.home-invalid"],
-    no_symptom="several toolkits are fine; a build that mixes them fails in ways of its own",
+    symptoms=[
+        sure(r"Found two conflicting CUDA (installs|versions)"),
+        sure(r"FindCUDA says CUDA version is \S+ .*but the CUDA headers say the version is"),
+        sure(r"CUDA compiler and CUDA toolkit headers are incompatible"),
+        r"The version of CUB in your include path is not compatible with this release of Thrust",
+    ],
 )
 def several_toolkits(toolkits: CudaToolkits) -> Iterator[Finding]:
     """PATH, CUDA_HOME and a toolkit's own headers do not lead to the same CUDA.

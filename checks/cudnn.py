@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.compatibility import cudnn_serves
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
@@ -26,10 +26,17 @@ _JUDGED = ("torch", "tensorflow", "jax")
     "cudnn.version-mismatch",
     after=["cuda.driver-too-old", "torch.no-kernels-for-gpu", _COLLISION, _SHADOWED, "cudnn.sublibrary-mix"],
     symptoms=[
-        r"cuDNN version incompatibility: PyTorch was compiled\s+against",
-        r"Loaded runtime CuDNN library: \S+ but source was compiled with: ",
-        r"Outdated cuDNN installation found",
+        sure(r"cuDNN version incompatibility: PyTorch was compiled\s+against"),
+        sure(r"Loaded runtime CuDNN library: \S+ but source was compiled with: "),
+        sure(r"Outdated cuDNN installation found"),
+        sure(r"Found cuDNN version \S+, but JAX was built against version"),
+        sure(r"compiled with CUDNN \S+, but CUDNN version in your machine is"),
+        sure(r"LD_LIBRARY_PATH contains incompatible version of cudnn"),
         r"possibility is that there is a\s+conflicting cuDNN in LD_LIBRARY_PATH",
+        r"cu_?DNN\S* .{0,40}\bcompiled (with|against) .{0,40}(but|and) .{0,40}(found|loaded|linked|running|runtime)",
+        hint(r"CUDNN_STATUS_(NOT_INITIALIZED|INTERNAL_ERROR|MAPPING_ERROR|VERSION_MISMATCH)"),
+        hint(r"GET was unable to find an engine to execute this computation"),
+        hint(r"DNN library (initialization failed|is not found)"),
     ],
 )
 def version_mismatch(
@@ -79,11 +86,14 @@ def version_mismatch(
     "cudnn.sublibrary-mix",
     after=[_COLLISION, _SHADOWED],
     symptoms=[
-        r"CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH",
-        r"libcudnn_\w+\.so\.\d: .*version mismatch",
-        r"Unable to load any of \{libcudnn_\w+\.so",
-        r"libcudnn_\w+\.so\.\d\S*: undefined symbol",
-        r"Invalid handle\. Cannot load symbol cudnn\w+",
+        sure(r"CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH"),
+        sure(r"libcudnn_\w+\.so\.\d\S*: .*version mismatch"),
+        r"libcudnn\w*\.so\.\d\S*: undefined symbol",
+        r"Could not load symbol cudnn\w+. Error: .*undefined symbol",
+        r'Error loading "[^"]*cudnn\w*\.dll',
+        hint(r"Unable to load any of \{libcudnn_\w+\.so"),
+        hint(r"Invalid handle\. Cannot load symbol cudnn\w+"),
+        hint(r"CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED"),
     ],
 )
 def sublibrary_mix(
@@ -126,8 +136,9 @@ def sublibrary_mix(
     "cudnn.gpu-unsupported",
     after=["torch.no-kernels-for-gpu", "cuda.driver-too-old", "cudnn.version-mismatch", _COLLISION],
     symptoms=[
-        r"CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH",
-        r"CUDNN_STATUS_ARCH_MISMATCH",
+        sure(r"CUDNN_STATUS_(NOT_SUPPORTED_)?ARCH_MISMATCH"),
+        hint(r"\[cudnn_frontend\] Error: No (valid )?(execution plans|engine configs)"),
+        hint(r"GET was unable to find an engine to execute this computation"),
     ],
 )
 def gpu_unsupported(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.compatibility import cudnn_serves
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.cudnn import CudnnLibraries
@@ -28,9 +28,18 @@ from ._environments import computed, place, severity, undecided
         "cuda.library-missing",
     ],
     symptoms=[
-        r"Could not load library libcudnn\w*\.so\.\d",
-        r"libcudnn\w*\.so\.\d[.\d]*: cannot open shared object file",
-        r"Unable to load any of \{libcudnn_(ops|cnn)\S*\.so\.\d",
+        sure(r"(?<!dlerror: )(?<!with error: )libcudnn(_\w+)?\.so[.\d]*: cannot open shared object file"),
+        sure(r"Could not (locate|find) (cudnn\w*|zlibwapi)\.dll"),
+        sure(r"\bcudnn\w*64_\d+\.dll'?\W (is )?(missing|not found|could not be found|was not found)"),
+        r"\bcudnn\w*64_\d+\.dll\b(?=.*\b(missing|not found|could not|cannot|can't)\b)",
+        r"Could not load (dynamic )?library '?libcudnn\w*\.so\.\d(?!.*(libcuda\.so|undefined symbol|mismatch))",
+        r"Unable to load any of \{libcudnn(_\w+)?\.so\.\d",
+        r"libcudnn\w*\.so[.\d]*'? (=> |is |was |could )?not (be )?found",
+        r"Could NOT find C[uU]DNN \(missing:",
+        r"CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED",
+        r"Library (lib)?cudnn\S* is not found or cannot be loaded",
+        hint(r"Invalid handle\. Cannot load symbol cudnn\w+"),
+        hint(r"DNN library is not found"),
     ],
 )
 def library_missing(
@@ -125,7 +134,12 @@ def _others(wheels: tuple[Distribution, ...], system: CudnnLibraries | Unavailab
     severity=Severity.WARNING,
     after=["cudnn.sublibrary-mix"],
     symptoms=[
-        r"Could NOT find C[uU]DNN: Found unsuitable version",
+        sure(r"Could NOT find C[uU]DNN: Found unsuitable version"),
+        sure(r"libcudnn\.so\.9\S* \(found version \"[5-8]\.|libcudnn\.so\.8\S* \(found version \"(9|[5-7])\."),
+        r"cudnnGetVersion\b.*\bCUDNN_(VERSION|MAJOR)\b|\bCUDNN_(VERSION|MAJOR)\b.*\bcudnnGetVersion\b",
+        r"Could not find any cudnn\S*\.h.* matching version",
+        r"cu_?dnn\S*( library| headers?)? version.{0,40}(differs? from|does not match|mismatch).{0,40}(header|library)",
+        hint(r"fatal error: cudnn\S*\.h: No such file or directory"),
     ],
 )
 def header_mismatch(cudnn: CudnnLibraries) -> Iterator[Finding | Undecided]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.cuda_parts import CudaParts, KernelCompilers
 from gpudoctor.facts.deep import DeepTrials
@@ -21,7 +21,7 @@ from ._rivals import rivals, torn
     "cupy.multiple-packages",
     severity=Severity.WARNING,
     symptoms=[
-        r"CuPy may not function correctly because multiple CuPy packages are installed",
+        sure(r"CuPy may not function correctly because multiple CuPy packages are installed"),
     ],
 )
 def multiple_packages(
@@ -81,9 +81,11 @@ def _missing(build: FrameworkBuild, libraries: FrameworkLibraries) -> list[str]:
     "cupy.headers-missing",
     after=["cuda.driver-too-old", "cupy.multiple-packages", "cuda.library-missing", "python.cuda-major-mismatch"],
     symptoms=[
-        r"(cannot open source file|could not open source file) \"(vector_types|cuda_fp16|cuda_bf16|cuComplex)\.h\"",
-        r"CuPy failed to load lib(nvrtc|cublas|cufft|curand|cusolver|cusparse)",
-        r"Failed to find CUDA headers",
+        sure(r"CuPy failed to load (lib)?(nvrtc|cublas|cufft|curand|cusolver|cusparse)"),
+        sure(r"Failed to find CUDA headers"),
+        r"(cannot|could not) open source file \"(vector_types|cuda_fp16|cuda_bf16|cuComplex|cuda_runtime)\.h\"",
+        hint(r"CUDA path could not be detected\. Set CUDA_PATH environment variable"),
+        hint(r"CuPy is not correctly installed"),
     ],
 )
 def headers_missing(
@@ -146,11 +148,12 @@ def _unfound(build: FrameworkBuild, parts: CudaParts) -> list[str]:
 @check(
     "numba.nvvm-missing",
     symptoms=[
-        r"libnvvm\.so: cannot open shared object file",
-        r"libNVVM cannot be found",
-        r"NvvmSupportError",
-        r"Missing libdevice file",
-        r"libdevice\S* not found",
+        sure(r"(libnvvm\.so\S*|nvvm64_\w+\.dll): cannot open shared object file"),
+        sure(r"libNVVM cannot be found|Failure finding \"libnvvm\.so\"|Could not find module '?nvvm"),
+        sure(r"NvvmSupportError"),
+        sure(r"Missing libdevice file"),
+        likely(r"libdevice\S* not found", beside=r"numba"),
+        hint(r"\bfailed to open (nvvm|libdevice)|\bfinding (nvvm|libdevice)\b.{0,40}\berror"),
     ],
 )
 def nvvm_missing(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNode, DeviceNodes
 from gpudoctor.facts.expected import ExpectedGpus
@@ -13,6 +13,7 @@ from gpudoctor.facts.system import Confinement, Identity
 
 from ._gpus import silent_gpus
 from ._return_codes import NO_PERMISSION
+from ._surroundings import NO_MODULE
 
 _CONTROL = "/dev/nvidiactl"
 _UVM = "/dev/nvidia-uvm"
@@ -31,8 +32,11 @@ _GIVE_GPU = (
         "container.visible-devices-void",
     ],
     symptoms=[
-        r"/dev/nvidia(ctl|\d+)\"?: no such file or directory",
+        likely(r"/dev/nvidia(ctl|\d+|\*)['\"]?: no such file or directory", without=NO_MODULE),
         r"could not open the device file /dev/nvidia(ctl|\d+) \(No such file or directory\)",
+        hint(r"/dev/nvidia(ctl|\d+|\*)['\"]?: no such file or directory"),
+        hint(r"Failed to query NVIDIA devices\. Please ensure that the NVIDIA device files"),
+        r"/dev/nvidia(0|ctl|\*)\S* (is|are|was|were)? ?(missing|not there|not present|does(n't| not) exist)",
     ],
 )
 def nodes_missing(
@@ -97,7 +101,9 @@ def nodes_missing(
     "devices.uvm-node-missing",
     after=["devices.nodes-missing", "kernel.uvm-not-loaded"],
     symptoms=[
-        r"/dev/nvidia-uvm(-tools)?\"?: no such file or directory",
+        r"/dev/nvidia-uvm(-tools)?['\"]?: no such file or directory",
+        r"/dev/nvidia-uvm\S* (is |was )?(missing|not there|not present|does(n't| not) exist)",
+        hint(r"error == cudaSuccess \(30 vs\. 0\)"),
     ],
 )
 def uvm_node_missing(
@@ -161,10 +167,11 @@ def uvm_node_missing(
     after=["devices.selinux-denied"],
     symptoms=[
         r"Failed to initialize NVML: Insufficient Permissions",
-        r"Insufficient Permissions",
         r"could not open the device file /dev/nvidia\S* \((Permission denied|Operation not permitted)\)",
-        r"NVML_ERROR_NO_PERMISSION",
+        r"NVML_ERROR_NO_PERMISSION|NVMLError_NoPermission",
         r"/dev/nvidia\S*: permission denied",
+        hint(r"Insufficient Permissions", without=r"Unable to (set|change|reset)"),
+        hint(r"\b(only )?works? (fine )?(only )?(with sudo|as root|under sudo)\b", beside=r"nvidia|cuda"),
     ],
 )
 def permission_denied(

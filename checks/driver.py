@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.kernel_headers import flavour_to_follow
@@ -17,14 +17,23 @@ from gpudoctor.facts.versions import DriverWanted
 from ._gpus import need_of, own_gpus
 from ._return_codes import LIBRARY_NOT_FOUND
 from ._scope import driver_for_programs_here, own_driver
+from ._surroundings import CONTAINER, DESKTOP, HOST_WORKS, SNAP, WSL
 
 
 @check(
     "driver.not-installed",
     after=["packages.driver-removed"],
     symptoms=[
-        r"Found no NVIDIA driver on your system",
-        r"Command 'nvidia-smi' not found, but can be installed with",
+        likely(r"Found no NVIDIA driver on your system", without=CONTAINER),
+        likely(r"Command 'nvidia-smi' not found, but can be installed with", without=WSL),
+        likely(r"nvidia-smi' is not recognized as (an internal|the name)"),
+        r"Could not load dynamic library 'nvcuda\.dll'",
+        r"Failed to load module \"?nvidia\"? \(module does not exist",
+        hint(r"Found no NVIDIA driver on your system"),
+        hint(r"nvidia-smi: (command )?not found", without=CONTAINER),
+        hint(r"libcuda\.so\.1: cannot open shared object file", without=CONTAINER),
+        hint(r"CUDA driver library cannot be found"),
+        hint(r"nvidia-container-cli: initialization error: load library failed: libnvidia-ml", without=HOST_WORKS),
     ],
 )
 def not_installed(
@@ -104,10 +113,19 @@ def _how_to_install(system: OperatingSystem, kernel: Kernel, packages: Packages 
         "container.driver-capabilities",
     ],
     symptoms=[
-        r"libcuda\.so\.1: cannot open shared object file",
-        r"libnvidia-ml\.so\.1: cannot open shared object file",
+        likely(r"libcuda\.so(\.1)?: cannot open shared object file", without=CONTAINER),
+        likely(r"libnvidia-ml\.so(\.1)?: cannot open shared object file", without=rf"{SNAP}|{DESKTOP}"),
         r"couldn't find libnvidia-ml\.so library",
         r"NVML Shared Library Not Found",
+        r"NVML_ERROR_LIBRARY_NOT_FOUND|nvml\w*: ERROR_LIBRARY_NOT_FOUND",
+        r"CUDA driver library cannot be found",
+        likely(r"Cannot load (lib(cuda|nvidia-encode|nvcuvid)\.so|nvcuda\.dll|nvEncodeAPI)", without=CONTAINER),
+        r"lib(nvidia-encode|nvcuvid|nvidia-\w+)\.so\.1: cannot open shared object file",
+        r"failed call to cuInit: UNKNOWN ERROR \(303\)",
+        hint(r"libcuda\.so(\.1)?: cannot open shared object file"),
+        hint(r"libnvidia-ml\.so(\.1)?: cannot open shared object file"),
+        hint(r"CUDA Version: (N/A|ERR!)"),
+        r"Could not find any nv files on this host",
     ],
 )
 def library_missing(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpu, PciGpus
@@ -23,9 +23,10 @@ _IN_CONTAINER = (
     "driver.nvml-failed",
     after=WHY_NVML_FAILS,
     symptoms=[
-        r"Failed to initialize NVML: (Unknown Error|Timeout|GPU requires reset)",
-        r"GPU access blocked by the operating system",
-        r"NVMLError_(Unknown|OperatingSystem|Timeout|IrqIssue|InsufficientPower)",
+        hint(r"Failed to initialize NVML: (Unknown Error|Timeout|GPU requires reset)"),
+        hint(r"GPU access blocked by the operating system"),
+        hint(r"NVMLError_(Unknown|OperatingSystem|Timeout|IrqIssue|InsufficientPower)"),
+        hint(r"nvml vram init failure"),
     ],
 )
 def nvml_failed(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement) -> Iterator[Finding]:
@@ -85,13 +86,14 @@ def nvml_failed(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinemen
         "gpu.mps-stale",
     ),
     symptoms=[
-        r"no CUDA-capable device is detected",
-        r"No CUDA GPUs are available",
-        r"Error 803: system has unsupported display driver",
-        r"Error 804: forward compatibility was attempted on non supported HW",
-        r"failed call to cuInit",
-        r"CUDA_ERROR_(NO_DEVICE|STUB_LIBRARY|SYSTEM_DRIVER_MISMATCH|COMPAT_NOT_SUPPORTED_ON_DEVICE)",
-        r"all CUDA-capable devices are busy or unavailable",
+        hint(r"no CUDA-capable device is detected"),
+        hint(r"No CUDA GPUs are available"),
+        hint(r"Error 803: system has unsupported display driver"),
+        hint(r"Error 804: forward compatibility was attempted on non supported HW"),
+        hint(r"failed call to cuInit"),
+        hint(r"cuda driver library init failure"),
+        hint(r"CUDA_ERROR_(NO_DEVICE|STUB_LIBRARY|SYSTEM_DRIVER_MISMATCH|COMPAT_NOT_SUPPORTED_ON_DEVICE|UNKNOWN)"),
+        hint(r"all CUDA-capable devices are busy or unavailable"),
     ],
 )
 def cuda_init_failed(
@@ -164,7 +166,7 @@ _FEW = 2  # a sensor may fail alone; a GPU that fails at more is sick
     symptoms=[
         r"Unable to determine the device handle for GPU ?\S+: (?!GPU is lost|Unknown Error)",
         r"\[Unknown Error\]",
-        r"\bERR!",
+        r"(?<!CUDA Version: )\bERR!",
     ],
 )
 def gpu_missing_in_nvml(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.history import PackageEvent, PackageHistory
 from gpudoctor.facts.kernels import ModuleFiles
@@ -16,6 +16,7 @@ from gpudoctor.facts.versions import DriverVersions
 from ._kernels import event_evidence
 from ._package_words import on_the
 from ._return_codes import VERSION_MISMATCH
+from ._surroundings import HOST_WORKS, REBOOTED
 from ._versions import Verdict, verdict_on
 
 _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fix --dry-run` shows the steps)."
@@ -32,11 +33,15 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
         "container.driver-baked-in",
     ],
     symptoms=[
-        r"Driver/library version mismatch",
-        r"NVML library version: \d+",
-        r"API mismatch: the client.*has the version",
+        likely(r"Driver/library version mismatch", without=rf"{REBOOTED}|{HOST_WORKS}"),
+        likely(r"API mismatch: the client.*has the version", without=rf"{REBOOTED}|{HOST_WORKS}"),
+        likely(r"NVML library version: \d+", without=rf"{REBOOTED}|{HOST_WORKS}"),
         r"NVML_ERROR_LIB_RM_VERSION_MISMATCH",
         r"RM has detected an NVML/RM version mismatch",
+        r"nvml vram init failure: 18\b",
+        hint(r"Driver/library version mismatch"),
+        hint(r"API mismatch: the client"),
+        hint(r"system has unsupported display driver / cuda driver combination", without=r"/compat\b|cuda-compat"),
     ],
 )
 def library_mismatch(

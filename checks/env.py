@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.deep import DeepTrials
@@ -20,13 +20,37 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _ORDER = "CUDA_DEVICE_ORDER"
 
 
+_NUMBERS = "order|numbers?|numbering|index(es)?|indices|ids?"
+_WRONG_CARD = (
+    r"\b(uses|using|used|runs on|selects|picks|lands on) the (other|wrong|different|second) (GPU|card|device)\b"
+    r"|\bthe (GPU|card|device) that nvidia-smi (calls|shows as|lists as|numbers)\b"
+    r"|\bus(es|ing) (the )?\S+ and vice.versa"
+    r"|\bGPUs?( ids?| numbers?| indices)? (is|are|were) swapped"
+)
+
+
 @check(
     "env.library-path-shadows",
     symptoms=[
+        sure(r"LD_LIBRARY_PATH contains incompatible version of cudnn"),
+        sure(
+            r"undefined symbol: __nvJitLink\w+, version libnvJitLink\.so", beside=r"LD_LIBRARY_PATH|=> /usr/local/cuda"
+        ),
+        sure(r"site-packages/nvidia/\S+: undefined symbol", beside=r"LD_LIBRARY_PATH|=> /usr/local/cuda"),
         r"site-packages/nvidia/\S+: undefined symbol",
-        r"undefined symbol: __nvJitLink\w+, version libnvJitLink\.so",
-        r"undefined symbol: (cublas|cusparse|cusolver|cufft|cuda|nvrtc)\w+",
-        r"version `?libcu\w+\.so\.\d+'? not found",
+        r"undefined symbol: __nvJitLink\w+",
+        r"undefined symbol: (cublas|cusparse|cusolver|cufft|curand|cuda|nvrtc|nvJitLink)\w+",
+        r"symbol \w+,? version lib(nvJitLink|cu\w+)\.so\.\d+\S* not defined in file",
+        r"version `?lib(cu\w+|nvJitLink)\.so\.[\d.]+'? not found",
+        r"Error: /usr/local/cuda\S*/libcudnn\S*: undefined symbol",
+        r"operation cusparseGet\w+\(.*\) failed: The cuSPARSE library was not found",
+        likely(
+            r"(unset|unsetting|clearing|removing) (the )?\$?LD_LIBRARY_PATH",
+            beside=r"works|fixe[sd]|solve[sd]|goes away|helps",
+        ),
+        hint(r"conflicting cuDNN in LD_LIBRARY_PATH"),
+        hint(r"GET was unable to find an engine to execute this computation"),
+        hint(r"CUBLAS_STATUS_(INVALID_VALUE|NOT_SUPPORTED|NOT_INITIALIZED)"),
     ],
 )
 def library_path_shadows(
@@ -94,8 +118,14 @@ def _and_more(number: int) -> str:
     "env.cuda-visible-devices",
     symptoms=[
         r"No CUDA GPUs are available",
-        r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected",
-        r"CUDA_ERROR_INVALID_DEVICE|invalid device ordinal",
+        likely(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected", without=r"\bWSL|microsoft-standard"),
+        r"CUDA_ERROR_INVALID_DEVICE|cudaErrorInvalidDevice\b|invalid device ordinal",
+        r"No visible GPU devices",
+        r"\bCUDA_VISIBLE_DEVICES['\"\]]*\s?=\s?['\"]?(-1|all|NoDevFiles|none)\b",
+        r"\bCUDA_VISIBLE_DEVICES['\"\]]*\s?=\s?(''|\"\")",
+        r"AssertionError: Invalid device id",
+        hint(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected"),
+        hint(r"Attempting to deserialize object on CUDA device \d+ but torch\.cuda\.device_count\(\) is \d+"),
     ],
 )
 def cuda_visible_devices(
@@ -149,7 +179,13 @@ def cuda_visible_devices(
 @check(
     "env.cuda-device-order",
     severity=Severity.INFO,
-    no_symptom="programs run on another card than was meant, without a message",
+    symptoms=[
+        hint(r"\bnvidia-smi\b.{0,80}\b(but|while|whereas)\b.{0,60}(get_device_name\(\d|\bis (GPU|device) \d)"),
+        hint(r"\bnumbered differently", beside=r"nvidia-smi"),
+        likely(_WRONG_CARD, beside=r"nvidia-smi|cuda:\d|CUDA_VISIBLE_DEVICES|\bCUDA\b|pytorch|tensorflow"),
+        rf"\bnvidia-smi\b.{{0,60}}\b({_NUMBERS})\b.{{0,60}}(not|n't) (match|agree)",
+        rf"\b({_NUMBERS})\b.{{0,60}}(differ|not match|mismatch|swapped).{{0,80}}nvidia-smi",
+    ],
 )
 def cuda_device_order(environment: Environment, gpus: ComputeGpus) -> Iterator[Finding]:
     """CUDA and nvidia-smi number the GPUs of this machine differently.
@@ -183,8 +219,15 @@ def cuda_device_order(environment: Environment, gpus: ComputeGpus) -> Iterator[F
     "env.framework-switches",
     severity=Severity.WARNING,
     symptoms=[
-        r"CUDA_ERROR_JIT_COMPILATION_DISABLED|cudaErrorJitCompilationDisabled",
-        r"PTX JIT compilation was disabled",
+        sure(r"CUDA_ERROR_JIT_COMPILATION_DISABLED|cudaErrorJitCompilationDisabled"),
+        sure(r"PTX JIT compilation was disabled"),
+        sure(r"\bCUDA_(DISABLE|FORCE)_PTX_JIT['\"\]]*\s?=\s?['\"]?1"),
+        r"\bNUMBA_ENABLE_CUDASIM['\"\]]*\s?=\s?['\"]?1",
+        r"\bJAX_PLATFORM(S|_NAME)['\"\]]*\s?=\s?['\"]?(cpu|gpu)\b",
+        r"set JAX_PLATFORMS='' to automatically choose an available backend",
+        likely(
+            r"\bCUDA_LAUNCH_BLOCKING['\"\]]*\s?=\s?['\"]?1", beside=r"\bslow", without=r"consider passing CUDA_LAUNCH"
+        ),
     ],
 )
 def framework_switches(environment: Environment, gpus: ComputeGpus, builds: FrameworkBuilds) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.fabric import LOG, FabricManager, Nvlink5Board, fabric_manager_package
 from gpudoctor.facts.libraries import DriverLibraries
@@ -20,7 +20,9 @@ _BUS = "/sys/bus/pci/devices"
 
 @check(
     "fabric.manager-version-mismatch",
-    symptoms=[r"driver interface version \S+ (don|doesn|does no).{0,3}t match with (the )?driver version"],
+    symptoms=[
+        sure(r"driver interface version \S+ (don|doesn|does no).{0,3}t match with (the )?driver version"),
+    ],
 )
 def version_mismatch(
     confinement: Confinement,
@@ -89,6 +91,11 @@ def version_mismatch(
         r"Fabric\s+State\s*: (In Progress|Not Started)",
         r"Unit nvidia-fabricmanager(\.service)? (not found|could not be found)",
         r"transport/nvls\.cc:\d+ NCCL WARN Cuda failure",
+        hint(
+            r"nvidia-fabricmanager\.service: (Failed|Main process exited)|Failed to start NVIDIA fabric manager",
+            without=r"NV_WARN_NOTHING_TO_DO|t match with (the )?driver version",
+        ),
+        likely(r"\b(error|code|returned|cuInit)\W{1,3}802\b", beside=r"cuda|cuInit|nvidia"),
     ],
 )
 def manager_not_ready(
@@ -204,7 +211,10 @@ def _version(loaded: LoadedDriver | Unavailable) -> str:
     "fabric.manager-unneeded",
     severity=Severity.WARNING,
     after=["fabric.nvlink5-modules-missing", "fabric.manager-not-ready", "health.fallen-off-bus", "pci.no-gpu"],
-    symptoms=[r"NV_WARN_NOTHING_TO_DO", r"request to query NVSwitch device information from NVSwitch driver failed"],
+    symptoms=[
+        sure(r"NV_WARN_NOTHING_TO_DO"),
+        sure(r"request to query NVSwitch device information from NVSwitch driver failed"),
+    ],
 )
 def manager_unneeded(
     confinement: Confinement,

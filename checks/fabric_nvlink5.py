@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, Unavailable, check, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.fabric import Nvlink5Board
 from gpudoctor.facts.loaded import LoadedModules
@@ -14,10 +14,10 @@ from ._fabric import signs_of_links
 @check(
     "fabric.nvlink5-modules-missing",
     symptoms=[
-        r"Kernel module \"?(ib_umad|mlx5_ib)\"? has not been loaded, fabric manager cannot start",
-        r"nvlsm/sbin/nvlsm\"? does not exist",
-        r"NVLink Subnet Manager\"? \(nvlsm\) package",
-        r"umad_init: can't read ABI version from /sys/class/infiniband_mad",
+        sure(r"Kernel module \"?(ib_umad|mlx5_ib)\"? has not been loaded, fabric manager cannot start"),
+        sure(r"nvlsm/sbin/nvlsm\"? does not exist"),
+        sure(r"NVLink Subnet Manager\"? \(nvlsm\) package"),
+        sure(r"umad_init: can't read ABI version from /sys/class/infiniband_mad"),
     ],
 )
 def nvlink5_modules_missing(

@@ -3,7 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Severity, Unavailable, Undecided, check
+from gpudoctor import (
+    Evidence,
+    Finding,
+    NotApplicable,
+    NotRunning,
+    Severity,
+    Unavailable,
+    Undecided,
+    check,
+    hint,
+    likely,
+    sure,
+)
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.persistence import PersistenceDaemon
@@ -33,10 +45,10 @@ _REBOOTS = ("node_reboot", "system_reboot")
         "health.other-xid",
     ],
     symptoms=[
-        r"GPU requires reset",
-        r"NVML_ERROR_RESET_REQUIRED",
-        r"NV_ERR_RESET_REQUIRED",
-        r"Xid \(PCI:[0-9a-fA-F:.]+\): 154\b.* to 0x[12467]\b",
+        sure(r"GPU requires reset"),
+        sure(r"NVML_ERROR_RESET_REQUIRED"),
+        sure(r"NV_ERR_RESET_REQUIRED"),
+        sure(r"Xid \(PCI:[0-9a-fA-F:.]+\): 154\b.* to 0x[12467]\b"),
         r"GPU recovery action changed from .* to 0x[12467]\b",
         r"GPU Recovery Action\s*: *(GPU )?(Reset|Reboot|Node Reboot|System Reboot|Drain and Reset|Bus Reset)",
         r"(Reset Required|Drain and Reset Recommended)\s*: *Yes",
@@ -150,9 +162,14 @@ def _must_be_reset(one: _Waiting, bus: PciGpus, confinement: Confinement, at: st
     "gpu.mig-no-instances",
     after=["driver.nvml-failed", "gpu.reset-required"],
     symptoms=[
-        r"No MIG devices found",
-        r"No (GPU|compute) instances found: Not Found",
-        r"device \d+ has (an invalid MIG configuration|no MIG devices configured)",
+        sure(r"No MIG devices found"),
+        sure(r"No (GPU|compute) instances found: Not Found"),
+        sure(r"device \d+ has (an invalid MIG configuration|no MIG devices configured)"),
+        likely(r"No MIG-supported devices found|No MIG-enabled devices found"),
+        sure(
+            r"No CUDA GPUs are available|no CUDA-capable device|CUDA_ERROR_NO_DEVICE",
+            beside=r"MIG( mode)?( is)? (now )?enabled|Enabled MIG Mode|MIG Mode Current : Enabled|mig\.mode\.current",
+        ),
     ],
 )
 def mig_no_instances(nvml: Nvml, cuda: Cuda | Unavailable, confinement: Confinement) -> Iterator[Finding | Undecided]:
@@ -209,7 +226,11 @@ def mig_no_instances(nvml: Nvml, cuda: Cuda | Unavailable, confinement: Confinem
     "gpu.persistence-off",
     severity=Severity.INFO,
     after=["driver.nvml-failed"],
-    no_symptom="programs only start slowly, without a message",
+    symptoms=[
+        hint(r"nvidia-smi\b.{0,30}\btak(es|ing)\b.{0,20}(\d ?s\b|sec|minute|long)"),
+        hint(r"\bfirst (CUDA call|call|cuInit|use of the GPU)\b.{0,30}\btak(es|ing)\b.{0,20}(\d ?s\b|sec|minute|long)"),
+        likely(r"driver rpc error: timed out"),
+    ],
 )
 def persistence_off(
     confinement: Confinement,

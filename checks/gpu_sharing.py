@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.loaded import LoadedModules
@@ -22,10 +22,15 @@ _MPS_SERVER = "nvidia-cuda-mps"  # cut to the 15 characters that the kernel keep
     severity=Severity.WARNING,
     after=["driver.nvml-failed"],
     symptoms=[
-        r"all CUDA-capable devices are busy or unavailable",
-        r"CUDA-capable device\(s\) is/are busy or unavailable",
+        sure(
+            r"CUDA-capable device(s|\(s\))? (are|is|is/are) busy or unavailable",
+            beside=r"Exclusive_Process|Exclusive_Thread|\bE\. (Process|Thread)|\bProhibited\b",
+        ),
+        r"CUDA-capable device(s|\(s\))? (are|is|is/are) busy or unavailable",
         r"CUDA_ERROR_DEVICE_UNAVAILABLE",
         r"cudaErrorDevices?Unavailable",
+        hint(r"Compute Mode\s*: (Exclusive_Process|Exclusive_Thread|Prohibited)"),
+        likely(r"\b(error|code|returned)\W{1,3}46\b", beside=r"cuda|cuInit"),
     ],
 )
 def compute_mode_exclusive(
@@ -126,7 +131,13 @@ _COHERENT = ("GH200", "GB200", "GB300", "GB10")
     "gpu.memory-without-process",
     severity=Severity.WARNING,
     after=["driver.nvml-failed", "gpu.reset-required"],
-    no_symptom="nvidia-smi shows memory in use and no process, without a message",
+    symptoms=[
+        likely(r"kill: .{0,12}\d+\)? ?- No such process", beside=r"nvidia-smi|gpustat|MiB"),
+        r"No running processes found\W.{0,40}\bbut\b.{0,60}(memory|MiB|GiB|GB)",
+        r"(memory|MiB|GiB|GB)\b.{0,60}\b(but|yet|although|while|and)\b.{0,30}no (running |visible )?process",
+        hint(r"\b(GPU|video) memory (is |was )?(still |not )+(being )?(in use|used|released|freed|occupied|cleared)"),
+        hint(r"\b(defunct|zombie)\b", beside=r"nvidia-smi|gpustat"),
+    ],
 )
 def memory_without_process(
     confinement: Confinement,
@@ -214,12 +225,12 @@ _MPS_CODES = (805, 806, 807)  # CUDA_ERROR_MPS_CONNECTION_FAILED, _MPS_RPC_FAILU
     severity=Severity.WARNING,
     after=["driver.nvml-failed"],
     symptoms=[
-        r"MPS client failed to connect to the MPS (control daemon|server)",
-        r"between the MPS server and the MPS client failed",
-        r"MPS server is not ready to accept new MPS client",
-        r"CUDA_ERROR_MPS_(CONNECTION_FAILED|RPC_FAILURE|SERVER_NOT_READY)",
-        r"cudaErrorMps(ConnectionFailed|RpcFailure|ServerNotReady)",
-        r"Cannot find MPS control daemon process",
+        sure(r"MPS client failed to connect to the MPS (control daemon|server)"),
+        sure(r"between the MPS server and the MPS client failed"),
+        sure(r"MPS server is not ready to accept new MPS client"),
+        sure(r"CUDA_ERROR_MPS_(CONNECTION_FAILED|RPC_FAILURE|SERVER_NOT_READY)"),
+        sure(r"cudaErrorMps(ConnectionFailed|RpcFailure|ServerNotReady)"),
+        sure(r"Cannot find MPS control daemon process"),
     ],
 )
 def mps_stale(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotRunning, Unavailable, check
+from gpudoctor import Evidence, Finding, NotRunning, Unavailable, check, hint, sure
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.firmware import GspFirmware
 from gpudoctor.facts.kernel_log import KernelLog
@@ -20,9 +20,10 @@ from ._scope import own_driver
     # An upgrade takes the old version's firmware away from under a driver that has long loaded it.
     after=["driver.library-mismatch", "kernel.module-stale", "kernel.other-driver-bound"],
     symptoms=[
-        r"Direct firmware load for nvidia/\S+/gsp_\S+ failed",
-        r"Cannot initialize GSP firmware RM",
-        r"gsp_\w+\.bin failed with error -2",
+        sure(r"Direct firmware load for nvidia/\S+/gsp_\S+ failed"),
+        sure(r"gsp_\w+\.bin failed with error -2"),
+        sure(r"firmware: failed to load nvidia/\S+/gsp"),
+        hint(r"Cannot initialize GSP firmware RM"),
     ],
 )
 def gsp_firmware_missing(
@@ -114,7 +115,8 @@ def _firmware_package(system: OperatingSystem, version: str) -> str:
     symptoms=[
         r"RmInitAdapter failed!",
         r"rm_init_adapter(\(\d+\))? failed",
-        r"No devices were found",
+        hint(r"Failed to allocate NvKmsKapiDevice"),
+        hint(r"No devices were found"),
     ],
 )
 def rm_init_failed(

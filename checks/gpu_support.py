@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Unavailable, check
+from gpudoctor import Evidence, Finding, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import ModuleFiles
@@ -30,9 +30,10 @@ _AFTER = ("kernel.other-driver-bound",)
     "driver.open-module-required",
     after=_AFTER,
     symptoms=[
-        r"requires use of the NVIDIA open kernel modules",
-        r"RmInitAdapter failed! \(0x22:0x56:",
-        r"No devices were found",
+        sure(r"requires use of the NVIDIA open kernel modules"),
+        likely(r"RmInitAdapter failed! \(0x22:0x56:", without=r"kgsp|GSP"),
+        likely(r"No devices were found", beside=r"\bRTX 50\d\d\b|\bBlackwell\b|\bB[23]00\b|RTX PRO \d000"),
+        hint(r"No devices were found"),
     ],
 )
 def open_module_required(
@@ -82,8 +83,8 @@ def open_module_required(
     "driver.open-module-unsupported",
     after=_AFTER,
     symptoms=[
-        r"not supported by open nvidia\.ko",
-        r"does not include the required GPU System Processor",
+        sure(r"not supported by open nvidia\.ko"),
+        sure(r"does not include the required GPU System Processor"),
         r"RmInitAdapter failed! \(0x24:0x72:",
     ],
 )
@@ -135,10 +136,11 @@ def open_module_unsupported(
     "driver.gpu-needs-legacy-branch",
     after=_AFTER,
     symptoms=[
-        r"supported through the\s+(NVRM:\s+)?NVIDIA [\d.]+xx Legacy drivers",
-        r"NVIDIA driver will ignore\s+(NVRM:\s+)?this GPU",
-        r"No NVIDIA GPU found",
-        r"No NVIDIA graphics adapter found",
+        sure(r"supported through the\s+(NVRM:\s+)?NVIDIA [\d.]+xx Legacy drivers"),
+        sure(r"NVIDIA driver will ignore\s+(NVRM:\s+)?this GPU"),
+        hint(r"No NVIDIA GPU found"),
+        hint(r"No NVIDIA graphics adapter found"),
+        hint(r"You do not appear to have an NVIDIA GPU supported by"),
     ],
 )
 def gpu_needs_legacy_branch(
@@ -186,7 +188,11 @@ def gpu_needs_legacy_branch(
 @check(
     "driver.gpu-newer-than-driver",
     after=_AFTER,
-    symptoms=[r"not supported by the\s+(NVRM:\s+)?NVIDIA [\d.]+x? driver release"],
+    symptoms=[
+        sure(r"not supported by the\s+(NVRM:\s+)?NVIDIA [\d.]+x? driver release"),
+        r"not supported by the\s+(NVRM:\s+)?[\d.]+ (NVRM:\s+)?NVIDIA Linux (NVRM:\s+)?(graphics )?driver release",
+        hint(r"You do not appear to have an NVIDIA GPU supported by"),
+    ],
 )
 def gpu_newer_than_driver(
     confinement: Confinement,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Severity, Unavailable, Undecided, check, sure
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement
@@ -19,10 +19,14 @@ _GONE = ("health.fallen-off-bus", "driver.rm-init-failed")
     "health.gsp-timeout",
     after=[*_GONE, "driver.gsp-firmware-missing"],
     symptoms=[
-        r"Timeout after \d+s of waiting for RPC response from GPU\d+ GSP",
-        r"Timeout waiting for RPC from GSP",
-        r"Xid \([^)]+\): (119|120)\b",
-        r"GSP_RPC_TIMEOUT",
+        sure(r"Timeout after \d+s of waiting for RPC response from GPU\d+ GSP"),
+        sure(r"Timeout waiting for RPC from GSP"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(119|120)\b"),
+        sure(r"GSP_RPC_TIMEOUT"),
+        sure(r"_kgspIsHeartbeatTimedOut"),
+        sure(r"_kgspLogRpcTimeout|\* GSP Timeout \*"),
+        r"_issueRpc\w+: rpc\w+ (failed|timedout)",
+        r"\bGSP\b.{0,40}\b(timed ?out|heartbeat|not respond)",
     ],
 )
 def gsp_timeout(
@@ -63,10 +67,10 @@ def gsp_timeout(
     "health.nvlink-error",
     after=_GONE,
     symptoms=[
-        r"Xid \([^)]+\): (74|136|137|14[4-9]|150|155)\b",
-        r"NVLink: [Ff]atal error detected on link",
-        r"SXid \([^)]+\): \d+, Fatal",
-        r"CUDA_ERROR_NVLINK_UNCORRECTABLE|uncorrectable NVLink error",
+        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(74|136|137|14[4-9]|150|155)\b"),
+        sure(r"NVLink: [Ff]atal error detected on link"),
+        sure(r"SXid \([^)]+\): \d+, Fatal"),
+        sure(r"CUDA_ERROR_NVLINK_UNCORRECTABLE|cudaErrorNvlinkUncorrectable|uncorrectable NVLink error"),
     ],
 )
 def nvlink_error(
@@ -131,7 +135,9 @@ def nvlink_error(
     "health.other-xid",
     severity=Severity.WARNING,
     after=[*_GONE, "health.gsp-timeout", "health.ecc-uncorrectable", "health.row-remap", "health.nvlink-error"],
-    symptoms=[r"Xid \([^)]+\): (46|61|62|109|110|143|156|157|158|167|168|169|173|175)\b"],
+    symptoms=[
+        r"\bXid(?: \([^)]+\)| error| code)?:? ?(46|61|62|109|110|143|156|157|158|167|168|169|173|175)\b",
+    ],
 )
 def other_xid(
     xids: Xids, nvml: Nvml | Unavailable, gpus: PciGpus | Unavailable, confinement: Confinement
@@ -181,10 +187,12 @@ def other_xid(
         "health.other-xid",
     ],
     symptoms=[
-        r"Xid \([^)]+\): (8|11|13|25|31|32|43|45|68|69|80)\b",
-        r"CUDA error: an illegal memory access was encountered",
-        r"CUDA_ERROR_(ILLEGAL_ADDRESS|LAUNCH_FAILED)",
+        r"\bXid(?: \([^)]+\)| error| code)?:? ?(8|11|13|25|31|32|43|45|68|69|80)\b",
+        r"an illegal memory access was encountered",
+        r"CUDA_ERROR_(ILLEGAL_ADDRESS|LAUNCH_FAILED|MISALIGNED_ADDRESS|ILLEGAL_INSTRUCTION|ASSERT)",
+        r"cudaError(IllegalAddress|LaunchFailure|MisalignedAddress|IllegalInstruction)\b",
         r"unspecified launch failure",
+        r"device-side assert triggered",
         r"Graphics SM Warp Exception",
         r"MMU Fault: ENGINE \w+",
     ],

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement
@@ -21,6 +21,8 @@ _LOAD = 10  # percent of the time with a kernel on the GPU; below it clocks come
     symptoms=[
         r"(HW|SW|Hardware|Software) Thermal Slowdown\s*: Active",
         r"(Hw|Sw)ThermalSlowdown",
+        hint(r"\bthermal(ly)? throttl|throttl\w+ (because|due)\b.{0,30}(heat|temperature)"),
+        hint(r"HW Slowdown\s*: Active"),
     ],
 )
 def thermal_throttle(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement) -> Iterator[Finding]:
@@ -59,6 +61,7 @@ def thermal_throttle(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confi
     symptoms=[
         r"(HW|Hardware) Power Brake( Slowdown)?\s*: Active",
         r"HwPowerBrakeSlowdown",
+        hint(r"HW Slowdown\s*: Active"),
     ],
 )
 def power_throttle(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement) -> Iterator[Finding]:

@@ -2,7 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Severity, Unavailable, Undecided, check
+from gpudoctor import (
+    Evidence,
+    Finding,
+    NotApplicable,
+    NotRunning,
+    Severity,
+    Unavailable,
+    Undecided,
+    check,
+    likely,
+    sure,
+)
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement
@@ -29,11 +40,13 @@ _FOR_THE_VENDOR = "Its memory has no spare rows left there: it is a GPU for the 
     "health.ecc-uncorrectable",
     after=["health.fallen-off-bus"],
     symptoms=[
-        r"uncorrectable ECC error",
-        r"CUDA_ERROR_ECC_UNCORRECTABLE|cudaErrorECCUncorrectable",
-        r"uncorrectable double bit error",
-        r"Xid \([^)]+\): (48|94|95|140|171|172)\b",
-        r"(Contained|Uncontained): .{1,60} RST: ",
+        sure(r"uncorrectable ECC error"),
+        sure(r"CUDA_ERROR_ECC_UNCORRECTABLE|cudaErrorECCUncorrectable"),
+        sure(r"uncorrectable double bit error"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(48|94|95|140|171|172)\b"),
+        sure(r"(Contained|Uncontained): .{1,60} RST: "),
+        r"double.bit ECC error",
+        likely(r"\b(error|code|returned)\W{1,3}214\b", beside=r"cuda"),
     ],
 )
 def ecc_uncorrectable(
@@ -102,11 +115,14 @@ def _memory_finding(
     severity=Severity.WARNING,
     after=["health.fallen-off-bus", "health.ecc-uncorrectable"],
     symptoms=[
-        r"Row Remapper: ",
-        r"Dynamic Page Retirement: ",
-        r"Xid \([^)]+\): (63|64|92)\b",
-        r"Remapping Failure Occurred\s*: Yes",
+        sure(r"Row Remapper: "),
+        sure(r"Dynamic Page Retirement: "),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(63|64|92)\b"),
+        sure(r"Remapping Failure Occurred\s*: Yes"),
+        sure(r"^Pending\s*: Yes", beside=r"Remapped Rows"),
+        sure(r"Pending Page Blacklist\s*: Yes"),
         r"ECC page retirement",
+        r"\brow.remap\w*\b.{0,30}(fail|pending)",
     ],
 )
 def row_remap(

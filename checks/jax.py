@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
@@ -25,8 +25,14 @@ _NONE_FITS = "No CUDA plugin for that jax is known to run here: see `gpudoctor r
 @check(
     "jax.cpu-only",
     symptoms=[
-        r"An NVIDIA GPU may be present on this machine, but a CUDA-enabled jaxlib is not installed",
+        sure(r"An NVIDIA GPU may be present on this machine, but a CUDA-enabled jaxlib is not installed"),
+        sure(r"Unable to initialize backend '(cuda|gpu)': module 'jaxlib\.xla_extension' has no attribute"),
         r"No GPU/TPU found, falling back to CPU",
+        r"Unable to initialize backend '(cuda|gpu)': NOT_FOUND",
+        r"no platforms that are instances of (gpu|cuda) are present",
+        r"Unknown backend:? '?(gpu|cuda)\b",
+        hint(r"\bjax\.(local_)?devices\(\)\)?\W*(returns |is |gives )*\[(TFRT_)?Cpu(Device|_)"),
+        hint(r"jax\S*default_backend\(\)\)?\W*(returns |is |gives )*cpu\b"),
     ],
 )
 def cpu_only(
@@ -70,10 +76,15 @@ def cpu_only(
 @check(
     "jax.plugin-mismatch",
     symptoms=[
-        r"JAX plugin \S+ version \S+ is installed, but it is not compatible with the installed jaxlib version",
-        r"Mismatched PJRT plugin PJRT API version",
-        r"jaxlib version \S+ is newer than and incompatible with jax version",
-        r"jaxlib is version \S+, but this version of jax requires version",
+        sure(r"JAX plugin \S+ version \S+ is installed, but it is not compatible with the installed jaxlib version"),
+        sure(r"Mismatched PJRT plugin PJRT API version"),
+        sure(r"jaxlib version \S+ is newer than and incompatible with jax version"),
+        sure(r"jaxlib is version \S+, but this version of jax requires version"),
+        sure(r"jax-cuda1\d-(plugin|pjrt) \S+ requires jax\S+, but you have"),
+        r"Unexpected PJRT_\w+ size: expected",
+        hint(r"cannot import name '\w+' from '(jaxlib|jax_cuda\d+_plugin)"),
+        hint(r"module 'jaxlib\S*' has no attribute '(?!GpuAllocatorConfig)"),
+        hint(r"Jax plugin configuration error: Exception when calling jax_plugins\.xla_cuda"),
     ],
 )
 def plugin_mismatch(
@@ -117,7 +128,9 @@ def plugin_mismatch(
 @check(
     "jax.both-plugins",
     severity=Severity.WARNING,
-    symptoms=[r"PJRT_Api already exists for device type cuda"],
+    symptoms=[
+        sure(r"PJRT_Api already exists for device type (cuda|gpu)"),
+    ],
 )
 def both_plugins(
     pythons: PythonEnvironments, gpus: ComputeGpus | Unavailable, driver: DriverCuda | Unavailable
@@ -158,9 +171,14 @@ def both_plugins(
         *("cuda.library-missing", "python.cuda-major-mismatch", "cudnn.version-mismatch", "cudnn.library-missing"),
     ],
     symptoms=[
-        r"Outdated \S+ installation found",
+        sure(r"Outdated \S+ installation found"),
+        sure(r"Found (CUDA|cu\w+) version \S+, but JAX was built against version"),
         r"Unable to load (cuDNN|cuSPARSE|cuBLAS|cuFFT|cuSOLVER|cuPTI|CUDA)\. Is it installed",
-        r"Loaded runtime CuDNN library: \S+ but source was compiled with",
+        r"Unable to use CUDA because of the following issues with CUDA components",
+        r"versions_helpers\.cc:\d+: operation cu(sparse|blas|fft|solver|dnn|pti|da)\w*\(.*\) failed",
+        likely(r"Loaded runtime CuDNN library: \S+ but source was compiled with", beside=r"\bjax"),
+        hint(r"Jax plugin configuration error: Exception when calling jax_plugins\.xla_cuda"),
+        hint(r"DNN library (initialization failed|is not found)", beside=r"\bjax"),
     ],
 )
 def outdated_library(

@@ -4,7 +4,7 @@ import enum
 import re
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.dkms import Dkms, DkmsBuild
 from gpudoctor.facts.package_names import concerns_gpu
@@ -13,6 +13,7 @@ from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 
 from ._kernels import KernelsWithoutModule, KernelWithoutModule, failed_builds
 from ._scope import own_driver
+from ._surroundings import OTHER_BUILD_FAULTS
 
 
 class Culprit(enum.Enum):
@@ -84,10 +85,18 @@ def _log_evidence(build: DkmsBuild, line: str) -> Evidence:
     "kernel.compiler-mismatch",
     severity=Severity.ERROR,
     symptoms=[
-        r"unrecognized command.line option .-f(trivial-auto-var-init|zero-call-used-regs|min-function-alignment)",
+        sure(
+            r"unrecognized command.line option .-(ftrivial-auto-var-init|fzero-call-used-regs|fmin-function-alignment|"
+            r"mharden-sls|mindirect-branch-cs-prefix|mretpoline-external-thunk|mllvm|fsplit-lto-unit)"
+        ),
+        sure(r"cc_version_check"),
+        sure(r"Compiler version check failed"),
+        sure(r"Failed CC version check"),
+        sure(r"does not match the compiler used here"),
         r"The kernel was built by:\s+\S*cc\D*(\d+)\b[^\n]*\s+You are using:\s+\S*cc\D*(?!\1\b)\d+",
-        r"cc_version_check",
-        r"Compiler version check failed",
+        r"Unable to find the development tool .(cc|gcc)\b",
+        hint(r"\b(gcc|cc|clang)(-\d+)?: (command )?not found", beside=r"dkms|nvidia"),
+        sure(r"CC version check failed"),
     ],
 )
 def compiler_mismatch(
@@ -178,13 +187,21 @@ def _use_compiler(bare: KernelWithoutModule, kernel: Kernel, system: OperatingSy
     severity=Severity.ERROR,
     after=["kernel.compiler-mismatch"],
     symptoms=[
-        r"Bad return status for module build on kernel",
-        r"__vm_flags",
-        r"nvidia\S*: (fatal )?error: implicit declaration of function",
-        r"nvidia\S*: (fatal )?error: .* has no member named",
-        r"nvidia\S*: (fatal )?error: too (few|many) arguments to function",
-        r"nvidia\S*: (fatal )?error: .*incompatible pointer type",
-        r"GPL-incompatible module nvidia\S* uses GPL-only symbol",
+        sure(r"__vm_flags"),
+        sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*|\bos-\w+\.c\S*): (fatal )?error: implicit declaration of function"),
+        sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*): (fatal )?error: .* has no member named"),
+        sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*): (fatal )?error: too (few|many) arguments to function"),
+        sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*): (fatal )?error: .*incompatible pointer type"),
+        sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*): (fatal )?error: .*undeclared"),
+        sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*): (fatal )?error: unknown type name"),
+        sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*): (fatal )?error: conflicting types for"),
+        sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*): (fatal )?error: .*(read-only member|incomplete type|undefined type)"),
+        sure(r"nvidia\S*: fatal error: (drm|asm|linux)/\S+: No such file"),
+        sure(r"GPL-incompatible module nvidia\S* uses GPL-only symbol"),
+        r"modpost: \"\w+\" \[\S*nvidia\S*\] undefined",
+        r"BUILD_EXCLUSIVE directive which does not match this kernel",
+        likely(r"Bad return status for module build on kernel", without=OTHER_BUILD_FAULTS),
+        likely(r"\(bad exit status: \d+\)", beside=r"nvidia", without=OTHER_BUILD_FAULTS),
     ],
 )
 def driver_too_old_for_kernel(confinement: Confinement, without: KernelsWithoutModule, dkms: Dkms) -> Iterator[Finding]:
@@ -226,9 +243,18 @@ def driver_too_old_for_kernel(confinement: Confinement, without: KernelsWithoutM
     severity=Severity.ERROR,
     after=["kernel.compiler-mismatch", "kernel.driver-too-old-for-kernel", "packages.disk-full"],
     symptoms=[
-        r"Bad return status for module build on kernel",
         r"Building (DKMS|kernel) module.*FAILED",
         r"DKMS module '?nvidia\S* failed to build",
+        r"failed for nvidia\S*\(\d+\)",
+        likely(r"Building rpms failed; see", beside=r"nvidia"),
+        likely(r"Failed build dependencies:", beside=r"nvidia"),
+        likely(r"Bad exit status from /var/tmp/rpm-tmp", beside=r"nvidia"),
+        r"Unable to build the NVIDIA kernel module",
+        r"performing the step: .Building kernel modules",
+        r"NVIDIA kernel module was not created",
+        r"Failed to run \S*dkms (build|install) -m nvidia",
+        r"Failed to install the kernel module through DKMS",
+        hint(r"Bad return status for module build on kernel"),
     ],
 )
 def module_build_failed(

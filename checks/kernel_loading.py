@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.modprobe import ModprobeConfig, ModprobeLine
@@ -14,6 +14,7 @@ from ._boot import refresh_initramfs
 from ._gpus import own_gpus
 from ._known import known
 from ._scope import own_driver
+from ._surroundings import WSL
 
 RIVALS = ("nouveau", "nova_core", "nova")  # the kernel's own drivers for NVIDIA GPUs
 
@@ -22,10 +23,17 @@ RIVALS = ("nouveau", "nova_core", "nova")  # the kernel's own drivers for NVIDIA
     "kernel.nouveau-bound",
     severity=Severity.ERROR,
     symptoms=[
-        r"is already bound to (nouveau|NovaCore|nova)",
-        r"The NVIDIA probe routine was not called for \d+ device",
-        r"another driver was loaded and\s*(NVRM:\s*)?obtained ownership",
+        sure(r"is already bound to (nouveau|NovaCore|nova)"),
+        sure(r"Nouveau kernel driver is currently in use"),
+        sure(
+            r"a driver such as:? *(NVRM: )?(nouveau|rivafb|nvidiafb).{0,60}obtained ownership",
+            without=r"in use: (vfio-pci|pci-stub)",
+        ),
+        likely(r"another driver was loaded and\s*(NVRM:\s*)?obtained ownership", without=r"vfio|pci-stub"),
+        likely(r"The NVIDIA probe routine was not called for \d+ device", without=r"vfio|pci-stub"),
         r"Kernel driver in use: (nouveau|nova)",
+        hint(r"\bnouveau( [0-9a-f:.]+|\d*): *(\w+: )?(fifo|gr|bus|DRM|pmu|disp|timeout|unknown chipset)"),
+        hint(r"The NVIDIA probe routine was not called for \d+ device"),
     ],
 )
 def nouveau_bound(
@@ -97,9 +105,12 @@ def nouveau_bound(
     "kernel.other-driver-bound",
     severity=Severity.WARNING,
     symptoms=[
-        r"No devices were found",
+        sure(r"is already bound to (?!nouveau|nova|nvidia)\w"),
         r"Kernel driver in use: (vfio-pci|pci-stub)",
-        r"is already bound to (?!nouveau)",
+        likely(r"The NVIDIA probe routine was not called for \d+ device", beside=r"vfio|pci-stub"),
+        hint(r"The NVIDIA probe routine was not called for \d+ device"),
+        hint(r"\bvfio-pci\.ids=\S*10de|options vfio-pci ids=\S*10de"),
+        hint(r"No devices were found"),
     ],
 )
 def other_driver_bound(
@@ -149,10 +160,14 @@ def other_driver_bound(
     "kernel.module-blacklisted",
     severity=Severity.ERROR,
     symptoms=[
-        r"Module nvidia is blacklisted",
-        r"Error running install command '\S*false'? for module nvidia",
-        r"\binstall nvidia \S*/(false|true)",
-        r"module_blacklist=\S*\bnvidia",
+        sure(r"Module '?nvidia\w*'? is (blacklisted|deny-listed)"),
+        sure(r"Error running install command '\S*false'? for module nvidia"),
+        sure(r"\binstall nvidia \S*/(false|true)"),
+        sure(r"\bmodule_blacklist=\S*\bnvidia(?!fb)"),
+        sure(r"\bmodprobe\.blacklist=\S*\bnvidia(?!fb)"),
+        r"(^|:)\s*blacklist nvidia([-_](current|drm|modeset|uvm))?$",
+        r"\balias nvidia off",
+        hint(r"prime-select (query )?intel|prime-select query .{0,12}\bintel"),
     ],
 )
 def module_blacklisted(
@@ -219,11 +234,18 @@ def module_blacklisted(
         "pci.bar-unassigned",
     ],
     symptoms=[
-        r"could not insert '?nvidia([-_]current\S*)?'?: (?!Key was rejected|Required key)",
+        r"could not insert '?nvidia([-_](current|drm|modeset)\S*)?'?: (?!Key was rejected|Required key)",
         r"nvidia: disagrees about version of symbol",
         r"nvidia: version magic .* should be",
-        r"NVRM: No NVIDIA (GPU|graphics adapter) found",
         r"ERROR: NVIDIA driver is not loaded",
+        hint(r"NVRM: No NVIDIA (GPU|graphics adapter|devices?) (found|probed)"),
+        hint(r"could(n't| not) communicate with the NVIDIA driver"),
+        hint(r"NVML_ERROR_DRIVER_NOT_LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
+        hint(r"Failed to load the NVIDIA kernel module"),
+        hint(r"Unable to load the kernel module 'nvidia"),
+        hint(r"Failed to query NVIDIA devices\. Please ensure that the NVIDIA device files"),
+        hint(r"Failed to start NVIDIA Persistence Daemon"),
+        hint(r"Unable to load the 'nvidia-drm' kernel module"),
     ],
 )
 def module_not_loaded(

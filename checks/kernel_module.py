@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.driver_packages import Part, driver_packages
 from gpudoctor.facts.kernels import InstalledKernels
@@ -14,16 +14,27 @@ from gpudoctor.facts.versions import DriverVersions, DriverWanted
 from ._kernels import KernelsWithoutModule, KernelWithoutModule, ModuleSource, module_source
 from ._package_words import install, install_headers, manager_of, reinstall
 from ._scope import own_driver
+from ._surroundings import NEW_KERNEL, WSL
 
 
 @check(
     "kernel.headers-missing",
     severity=Severity.ERROR,
     symptoms=[
-        r"[Yy]our kernel headers for kernel \S+ cannot be found",
-        r"was skipped since the\s+kernel headers for this kernel do not seem to be installed",
-        r"Bad return status for module build on kernel",
-        r"[Uu]nable to find the kernel source tree for the currently running kernel",
+        sure(r"[Yy]our kernel headers for kernel \S+ cannot be found"),
+        sure(r"kernel headers for this kernel do not seem to be installed"),
+        sure(r"Missing \S+ kernel headers for module nvidia"),
+        sure(r"[Pp]lease install the linux-headers-\S+ package"),
+        sure(r"[Uu]nable to find the kernel source tree for the currently running kernel"),
+        sure(r"kernel header file '?\S+' does not exist"),
+        sure(r"Could not find files needed to compile modules for"),
+        r"/lib/modules/\S+/(build|source): No such file or directory",
+        r"/build/include/(linux|generated)/\S+: No such file or directory",
+        r"Unable to locate package linux-headers-",
+        r"(No match for argument|No package|package not found): ?kernel-(default-)?devel",
+        r"target not found: linux\S*-headers",
+        likely(r"Bad return status for module build on kernel", beside=r"(/build|autoconf\.h): No such file"),
+        hint(r"NVIDIA-SMI has failed because", beside=r"(install|miss|without|no)\w* (the )?(kernel|linux).headers"),
     ],
 )
 def headers_missing(
@@ -94,9 +105,18 @@ def headers_missing(
         "pci.no-gpu",
     ],
     symptoms=[
-        r"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver",
-        r"Module nvidia(-current)? not found in directory",
+        r"Module nvidia(?!fb)[-_\w]* not found",
+        r"\bnvidia[-_]\w+ not found in directory /lib/modules",
+        r"could not find module by name='?nvidia(?!\w*[-_]uvm)",
+        r"could not find module by name 'nvidia",
+        r"Failed to find module 'nvidia",
+        hint(r"module not found: '?nvidia"),
         r"NVIDIA kernel module missing\. Falling back to nouveau",
+        likely(r"could(n't| not) communicate with the NVIDIA driver", beside=NEW_KERNEL),
+        hint(r"could(n't| not) communicate with the NVIDIA driver"),
+        hint(r"NVML_ERROR_DRIVER_NOT_LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
+        hint(r"nvml vram init failure: 9\b"),
+        hint(r"Failed to load the NVIDIA kernel module"),
     ],
 )
 def module_missing(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, likely
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.driver_packages import READY_MODULES, ubuntu_modules
 from gpudoctor.facts.kernel_headers import flavour_to_follow
@@ -13,12 +13,16 @@ from gpudoctor.facts.versions import DriverVersions
 from ._kernels import KernelsWithoutModule
 from ._known import known
 from ._scope import own_driver
+from ._surroundings import NO_MODULE
 
 
 @check(
     "kernel.prebuilt-module-missing",
     severity=Severity.ERROR,
-    no_symptom="users see the message of kernel.module-missing; only the installed packages tell this cause",
+    symptoms=[
+        r"(Unable to locate package|E: Package '?)linux-modules-nvidia-",
+        likely(r"\blinux-modules-nvidia-\d+\S*", beside=NO_MODULE, without=r"dkms|SecureBoot enabled"),
+    ],
 )
 def prebuilt_module_missing(
     confinement: Confinement,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.driver_packages import READY_MODULES
 from gpudoctor.facts.kernel_headers import flavour_of
 from gpudoctor.facts.kernel_log import KernelLog
@@ -14,13 +14,29 @@ from gpudoctor.facts.versions import DriverVersions
 
 from ._known import known
 from ._scope import own_driver
+from ._surroundings import CONTAINER, NO_MODULE
 
 SYMPTOMS = (
+    sure(r"could not (insert|load)( module)? '?\S*nvidia\S*: (Key was rejected by service|Required key not available)"),
+    sure(r"Secure boot is enabled on this system, so this is likely because it was not signed"),
     r"Key was rejected by service",
     r"Required key not available",
     r"Loading of (unsigned module|module with \S+( \S+)?) is rejected",
-    r"PKCS#7 signature not signed with a trusted key",
     r"unsigned module loading is restricted",
+    likely(r"could not insert '?nvidia\S*: Operation not permitted", without=CONTAINER),
+    likely(r"SecureBoot enabled", beside=rf"{NO_MODULE}|could not insert '?nvidia"),
+    hint(r"PKCS#7 signature not signed with a trusted key"),
+    hint(r"could(n't| not) communicate with the NVIDIA driver", beside=r"secure ?boot"),
+)
+# The same messages; most who see them never asked for a key to be enrolled.
+ENROLMENT_SYMPTOMS = (
+    hint(r"Key was rejected by service"),
+    hint(r"Required key not available"),
+    hint(r"Loading of (unsigned module|module with \S+( \S+)?) is rejected"),
+    hint(r"PKCS#7 signature not signed with a trusted key"),
+    hint(r"unsigned module loading is restricted"),
+    likely(r"\.(der|pub) is not enrolled", beside=r"nvidia"),
+    likely(r"\bmokutil --list-new\b", beside=r"\[key 1\]"),
 )
 
 REJECTIONS = (
@@ -99,7 +115,7 @@ def secure_boot_blocks_module(
     )
 
 
-@check("kernel.mok-enrolment-pending", severity=Severity.ERROR, symptoms=SYMPTOMS)
+@check("kernel.mok-enrolment-pending", severity=Severity.ERROR, symptoms=ENROLMENT_SYMPTOMS)
 def mok_enrolment_pending(
     confinement: Confinement,
     kernel: Kernel,

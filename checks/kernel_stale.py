@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.driver_version import version_key
@@ -15,6 +15,7 @@ from gpudoctor.facts.versions import DriverVersions
 from ._boot import refresh_initramfs
 from ._kernels import ModuleSource, module_source
 from ._scope import own_driver
+from ._surroundings import REBOOTED
 from ._versions import Verdict, verdict_on
 
 
@@ -33,9 +34,11 @@ from ._versions import Verdict, verdict_on
         "kernel.module-build-failed",
     ],
     symptoms=[
-        r"Driver/library version mismatch",
-        r"API mismatch: the client",
-        r"nvidia-modeset: Version mismatch: nvidia\.ko\(\S+\) nvidia-modeset\.ko",
+        sure(r"nvidia-modeset: Version mismatch: nvidia\.ko\(\S+\) nvidia-modeset\.ko"),
+        likely(r"Driver/library version mismatch", beside=REBOOTED),
+        likely(r"API mismatch: the client", beside=REBOOTED),
+        hint(r"Driver/library version mismatch"),
+        hint(r"API mismatch: the client"),
     ],
 )
 def module_stale(

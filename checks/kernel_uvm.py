@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.kernel_log import KernelLog
@@ -11,6 +11,7 @@ from gpudoctor.facts.system import Confinement
 
 from ._known import known
 from ._scope import own_driver
+from ._surroundings import AFTER_SLEEP, ASLEEP, TROUBLE
 
 # Codes of cuInit with a cause of their own: stub library, device busy, fabric not ready, version mismatches.
 OTHER_CAUSES = (34, 46, 802, 803, 804)
@@ -25,11 +26,14 @@ OLD_SYMPTOM = r"error == cudaSuccess \(30 vs\. 0\)|cudaGetDeviceCount returned 3
     severity=Severity.ERROR,
     after=["driver.library-mismatch"],
     symptoms=[
-        TORCH_SYMPTOM,
-        OLD_SYMPTOM,
+        likely(OLD_SYMPTOM, without=ASLEEP),
         r"could not insert 'nvidia\w*_uvm'",
         r"could not find module by name='nvidia\w*_uvm'",
-        r"Module nvidia[-_]uvm not found",
+        likely(r"Could not load UVM kernel module", without=r"Module nvidia\S* not found"),
+        r"modprobe: FATAL: Error inserting nvidia\w*_uvm",
+        hint(r"Module nvidia[-_]uvm not found"),
+        hint(TORCH_SYMPTOM),
+        hint(r"CUDA_ERROR_UNKNOWN"),
     ],
 )
 def uvm_not_loaded(
@@ -65,7 +69,11 @@ def uvm_not_loaded(
 @check(
     "kernel.uvm-hmm",
     severity=Severity.ERROR,
-    symptoms=[r"devmem_alloc_pagemap", r"request_free_mem_region\(\) err", r"nvidia-uvm: .*pagemap"],
+    symptoms=[
+        sure(r"devmem_alloc_pagemap"),
+        sure(r"nvidia-uvm: .*pagemap"),
+        r"request_free_mem_region\(\) err",
+    ],
 )
 def uvm_hmm(
     confinement: Confinement, driver: LoadedDriver, cuda: Cuda | Unavailable, log: KernelLog | Unavailable
@@ -113,7 +121,22 @@ def uvm_hmm(
         "devices.permission-denied",
         "driver.library-mismatch",
     ],
-    symptoms=[TORCH_SYMPTOM, OLD_SYMPTOM, r"CUDA_ERROR_UNKNOWN", r"cuInit\S* (failed|returned)\D*999"],
+    symptoms=[
+        sure(TORCH_SYMPTOM, beside=ASLEEP),
+        sure(r"CUDA_ERROR_UNKNOWN|cuInit.{0,40}\b999\b|init failure: 999\b", beside=ASLEEP),
+        likely(TORCH_SYMPTOM),
+        likely(r"cuInit.{0,60}CUDA_ERROR_UNKNOWN"),
+        r"cuInit\S* (failed|returned)\D*999",
+        r"cuInit\(\d?\)\W{1,3}999\b",
+        r"cuda driver library (init failure|failed to get device context):? 999",
+        r"cuInit\(?\d?\)?:? .{0,30}unknown error",
+        r"failed to initialize CUDA: unknown error",
+        likely(OLD_SYMPTOM, beside=ASLEEP),
+        hint(OLD_SYMPTOM),
+        hint(r"CUDA_ERROR_UNKNOWN|cudaErrorUnknown"),
+        hint(AFTER_SLEEP, beside=TROUBLE),
+        likely(r"\b(error|code|returned|cuInit)\W{1,3}999\b", beside=r"cuda|cuInit"),
+    ],
 )
 def uvm_wedged(
     confinement: Confinement,

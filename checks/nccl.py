@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.environment import Environment
@@ -14,13 +14,17 @@ from ._cudnn import from_library_path, installing, led_by
 from ._environments import computed, place, severity, undecided
 from ._loader_words import LIBRARY_PATH, take_out
 
+_SHARED_MEMORY = r"/dev/shm|No space left on device|shared memory"
+
 
 @check(
     "nccl.shadowed",
     after=["python.nvidia-wheels-collide", "env.library-path-shadows"],
     symptoms=[
+        sure(r"libtorch_cuda\S*\.so: undefined symbol: nccl[A-Z]\w+"),
         r"undefined symbol: nccl[A-Z]\w+",
-        r"libtorch_cuda\.so: undefined symbol: nccl",
+        r"symbol nccl\w+,? version \S+ not defined in file libnccl",
+        hint(r"NCCL\b.*\bmismatched? (NCCL )?versions?\b|\bNCCL version mismatch"),
     ],
 )
 def shadowed(
@@ -80,13 +84,22 @@ def _own(one: FrameworkNccl) -> bool:
     "nccl.init-failed",
     severity=Severity.WARNING,
     symptoms=[
-        r"NCCL WARN Bootstrap : no socket interface found",
-        r"ncclUnhandledCudaError",
-        r"ncclSystemError: System call \(e\.g\. socket, malloc\) or external library call failed",
-        r"ncclInternalError: Internal check failed",
-        r"NCCL error in: .*unhandled system error",
-        r"unhandled (cuda|system) error.*NCCL",
+        sure(r"Bootstrap : no (usable )?socket interface found"),
+        likely(
+            r"ncclSystemError: System call \(e\.g\. socket, malloc\) or external library call failed",
+            without=_SHARED_MEMORY,
+        ),
+        likely(r"NCCL error in: .*unhandled system error", without=_SHARED_MEMORY),
+        likely(r"unhandled (cuda|system) error.*NCCL", without=_SHARED_MEMORY),
         r"NCCL WARN .*(network \S+ not found|Failed to initialize (any )?NET plugin)",
+        r"NCCL WARN .*(Connect to \S+ failed|Connection (refused|timed out|closed)|No route to host)",
+        r"NCCL WARN .*(ibv_\w+ failed|NET/IB : Got completion)",
+        r"NCCL WARN .*(peer access is not supported|invalid argument)",
+        r"ncclInternalError: Internal check failed",
+        r"ncclRemoteError",
+        likely(r"ncclUnhandledCudaError", without=r"Cuda failure .*(out of memory|insufficient|no kernel image)"),
+        hint(r"Watchdog caught collective operation timeout"),
+        hint(r"NCCL WARN Missing \"iommu=pt\""),
     ],
 )
 def init_failed(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Undecided, check, hint, likely
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.facts.wheel_files import Incomplete, WheelFiles
@@ -10,16 +10,22 @@ from gpudoctor.wheel_pins import COLLIDING, Order, orders, torn_apart
 
 from ._environments import place, severity, undecided
 
+# cuDNN, NCCL or NVSHMEM of two CUDA majors in one list.
+_TWO_MAJORS = r"nvidia-(cudnn|nccl|nvshmem)-cu(1\d)\b.{0,3000}nvidia-\1-cu(?!\2)1\d"
+
 
 @check(
     "python.nvidia-wheels-collide",
     after=["jax.both-plugins"],  # which brought both, and says what of it must go
     symptoms=[
-        r"libcudnn\w*\.so\.9: cannot open shared object file",
-        r"libnccl\.so\.2: cannot open shared object file",
+        likely(r"libcudnn\w*\.so\.9: cannot open shared object file", beside=_TWO_MAJORS),
+        likely(r"libnccl\.so\.2: cannot open shared object file", beside=_TWO_MAJORS),
+        likely(r"undefined symbol: nccl\w+", beside=_TWO_MAJORS),
         r"libnvshmem_host\.so\.3: cannot open shared object file",
-        r"undefined symbol: ncclMemFree",
         r"undefined symbol: nvshmem\w*",
+        hint(r"libcudnn\w*\.so\.9: cannot open shared object file", beside=r"uninstall"),
+        hint(r"libnccl\.so\.2: cannot open shared object file"),
+        hint(r"undefined symbol: ncclMemFree"),
     ],
 )
 def nvidia_wheels_collide(files: WheelFiles, pythons: PythonEnvironments) -> Iterator[Finding | Undecided]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
@@ -22,7 +22,30 @@ _PROVIDER = "onnxruntime/capi/libonnxruntime_providers_cuda.so"
 _NOT_AVAILABLE = r"Specified provider 'CUDAExecutionProvider' is not in available provider names"
 
 
-@check("onnxruntime.both-packages", symptoms=[_NOT_AVAILABLE])
+_GPU_PACKAGE = r"onnxruntime[-_]gpu"
+_ONLY_CPU = (
+    r"available[ _]providers?\b.{0,40}?\[\s*'(Azure|CPU)ExecutionProvider'(\s*,\s*'(Azure|CPU)ExecutionProvider')*\s*\]"
+)
+_OF_THE_CPU_PACKAGE = (
+    r"libonnxruntime_providers_(cuda|shared)\.so: cannot open shared object file",
+    hint(r"Unknown Provider Type: CUDAExecutionProvider"),
+    hint(r"\bonly\b.{0,40}\bCPU(ExecutionProvider|\W(execution )?provider)", beside=r"onnx"),
+    hint(r"Applied providers: \['CPUExecutionProvider'\]"),
+    hint(r"CUDAExecutionProvider\b.{0,20}\b(not available|unavailable|missing|not found|not supported)"),
+    hint(r"execution providers\b.{0,60}?: \W{0,2}(azure, )?cpu\b", beside=r"cuda|tensorrt"),
+)
+_CUDA = r"cublas|cublasLt|cudart|cufft|curand|nvrtc"
+
+
+@check(
+    "onnxruntime.both-packages",
+    symptoms=[
+        likely(_NOT_AVAILABLE, beside=_GPU_PACKAGE),
+        likely(_ONLY_CPU, beside=_GPU_PACKAGE),
+        r"\bonnxruntime (and|\+|&) onnxruntime-gpu|\bonnxruntime-gpu (and|\+|&) onnxruntime\b",
+        *_OF_THE_CPU_PACKAGE,
+    ],
+)
 def both_packages(
     pythons: PythonEnvironments,
     files: WheelFiles,
@@ -87,7 +110,19 @@ def both_packages(
         )
 
 
-@check("onnxruntime.cpu-only", severity=Severity.INFO, after=["onnxruntime.both-packages"], symptoms=[_NOT_AVAILABLE])
+@check(
+    "onnxruntime.cpu-only",
+    severity=Severity.INFO,
+    after=["onnxruntime.both-packages"],
+    symptoms=[
+        likely(_NOT_AVAILABLE, without=_GPU_PACKAGE),
+        likely(_ONLY_CPU, without=_GPU_PACKAGE),
+        r"execution-providers?: invalid choice: '?(cuda|tensorrt)",
+        hint(_NOT_AVAILABLE),
+        hint(_ONLY_CPU),
+        *_OF_THE_CPU_PACKAGE,
+    ],
+)
 def cpu_only(
     gpus: ComputeGpus,
     builds: FrameworkBuilds,
@@ -141,8 +176,11 @@ def cpu_only(
     "onnxruntime.cuda-major-mismatch",
     after=["cuda.driver-too-old", "onnxruntime.both-packages", "python.nvidia-wheels-collide"],
     symptoms=[
-        r"libonnxruntime_providers_cuda\.so with error: lib(cublas|cublasLt|cudart|cufft|curand)\S*: cannot open",
+        sure(rf"onnxruntime_providers_cuda\.so with error: lib({_CUDA})\S*: cannot open"),
+        sure(rf'onnxruntime_providers_cuda\.dll"? which depends on "({_CUDA})\d*_\d+\.dll" which is missing'),
         r"Require cuDNN [0-9.*]+ and CUDA [0-9.*]+",
+        r"(LoadLibrary failed with error 126|error code 126).{0,80}onnxruntime_providers_(cuda|shared)\.dll",
+        hint(r"Failed to create CUDAExecutionProvider"),
     ],
 )
 def cuda_major_mismatch(
@@ -200,7 +238,13 @@ def _wrong_cuda(build: FrameworkBuild, missing: list[LibraryUse], needs: Needs, 
         "onnxruntime.cuda-major-mismatch",
         "python.nvidia-wheels-collide",
     ],
-    symptoms=[r"libonnxruntime_providers_cuda\.so with error: libcudnn\S*: cannot open"],
+    symptoms=[
+        sure(r"onnxruntime_providers_cuda\.so with error: libcudnn\S*: cannot open"),
+        sure(r'onnxruntime_providers_cuda\.dll"? which depends on "cudnn\S*\.dll" which is missing'),
+        r"(LoadLibrary failed with error 126|error code 126).{0,80}onnxruntime_providers_(cuda|shared)\.dll",
+        hint(r"Require cuDNN [0-9.*]+ and CUDA [0-9.*]+"),
+        hint(r"Failed to create CUDAExecutionProvider"),
+    ],
 )
 def cudnn_mismatch(
     gpus: ComputeGpus,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.history import PackageHistory
 from gpudoctor.facts.package_log import LogLine, PackageManagerLog
@@ -32,9 +32,10 @@ class Clash(NamedTuple):
     "packages.overwrite-conflict",
     severity=Severity.ERROR,
     symptoms=[
-        r"trying to overwrite '[^']+', which is also in package",
-        r"trying to overwrite shared '[^']+', which is different from other instances of package",
-        r"file \S+ from install of \S+ conflicts with file from package",
+        sure(r"trying to overwrite '[^']+', which is also in package"),
+        sure(r"trying to overwrite shared '[^']+', which is different from other instances of package"),
+        sure(r"file \S+ from install of \S+ conflicts with file from package"),
+        likely(r"\bnvidia\S*: \S+ exists in filesystem"),
     ],
 )
 def overwrite_conflict(

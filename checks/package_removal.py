@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, NotRunning, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, NotRunning, Severity, Unavailable, check, hint, likely
 from gpudoctor.facts.driver_packages import DriverPackage, Part, driver_packages
 from gpudoctor.facts.driver_sets import removed_driver
 from gpudoctor.facts.history import PackageHistory
@@ -17,12 +17,20 @@ from ._gpus import own_gpus
 from ._kernels import event_evidence
 from ._package_words import install, manager_of, on_the, some, states_of, trial
 from ._scope import own_driver
+from ._surroundings import CONTAINER, NO_MODULE, REMOVAL
 
 
 @check(
     "packages.driver-removed",
     severity=Severity.ERROR,
-    symptoms=[r"nvidia-smi: (command )?not found", r"[Cc]ommand 'nvidia-smi' not found"],
+    symptoms=[
+        likely(r"nvidia-smi: (command )?not found", beside=REMOVAL),
+        likely(r"[Cc]ommand 'nvidia-smi' not found", beside=REMOVAL),
+        likely(NO_MODULE, beside=r"\b(Remove|Purge): .{0,400}nvidia-driver"),
+        r"\bRemoving nvidia-(driver|dkms|kernel|open)\S* \(",
+        hint(r"nvidia-smi: (command )?not found", without=CONTAINER),
+        hint(r"[Cc]ommand 'nvidia-smi' not found"),
+    ],
 )
 def driver_removed(
     confinement: Confinement,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.driver_packages import READY_MODULES, DriverPackage, Part, driver_packages
 from gpudoctor.facts.driver_sets import BRINGS_FILES, branch_sets, makers, set_to_keep
@@ -15,14 +15,16 @@ from gpudoctor.facts.versions import DriverVersions
 from ._gpus import gpu_works
 from ._package_words import install, manager_of, reinstall, remove, some, states_of, trial, verify
 from ._scope import own_driver
+from ._surroundings import DEPENDS, ORIGINS, RUNFILE
 
 
 @check(
     "packages.runfile-and-packages",
     severity=Severity.ERROR,
     symptoms=[
-        r"An alternate method of installing the NVIDIA driver was detected",
-        r"The NVIDIA driver appears to have been installed previously using a different installer",
+        sure(r"An alternate method of installing the NVIDIA driver was detected"),
+        sure(r"The NVIDIA driver appears to have been installed previously using a different installer"),
+        likely(r"Driver/library version mismatch|API mismatch: the client", beside=RUNFILE),
     ],
 )
 def runfile_and_packages(
@@ -151,9 +153,12 @@ def two_branches(
     severity=Severity.WARNING,
     after=["packages.two-branches"],
     symptoms=[
-        r"Unable to correct problems, you have held broken packages",
-        r"nvidia\S* : Depends: \S+( \(.*\))? but (it is not going to be installed|.* is to be installed)",
+        likely(DEPENDS, beside=ORIGINS),
+        likely(r"package \S*nvidia\S* from \S+ (requires|conflicts|obsoletes) ", beside=r"rpmfusion|negativo17|cuda-"),
         r"cannot install both \S*nvidia\S* and \S*nvidia",
+        r"filtered out by (modular|exclude) filtering",
+        hint(DEPENDS),
+        hint(r"Unable to correct problems, you have held broken packages"),
     ],
 )
 def mixed_origins(confinement: Confinement, packages: Packages, system: OperatingSystem) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.driver_packages import driver_packages
 from gpudoctor.facts.history import PackageHistory
@@ -42,7 +42,10 @@ _NO_SPACE = "No space left on device"
     symptoms=[
         r"dpkg: error processing package (\S*nvidia|dkms|linux-(image|headers|modules))\S* \(--configure\)",
         r"dpkg was interrupted, you must manually run '(sudo )?dpkg --configure -a'",
-        r"Sub-process /usr/bin/dpkg returned an error code",
+        r"dpkg: dependency problems prevent configuration of \S*nvidia",
+        r"\bi[FUH] +\S*nvidia",
+        hint(r"Errors were encountered while processing: \S*(nvidia|dkms)"),
+        hint(r"Sub-process /usr/bin/dpkg returned an error code"),
     ],
 )
 def half_configured(
@@ -136,11 +139,11 @@ def _below(space: FreeSpace, limits: Mapping[str, int]) -> dict[str, int]:
     "packages.disk-full",
     severity=Severity.ERROR,
     symptoms=[
-        r"No space left on device",
+        likely(r"No space left on device", without=r"/dev/shm|shared memory|</torch_"),
         r"You don't have enough free space in /",
         r"more space needed on the \S+ filesystem",
         r"Partition \S+ too full",
-        r"ENOSPC",
+        likely(r"ENOSPC", without=r"/dev/shm|shared memory|file watchers"),
     ],
 )
 def disk_full(
@@ -232,7 +235,11 @@ def _making_room(manager: str, old: Sequence[str], tight: Iterable[str]) -> str:
     "packages.reboot-required",
     severity=Severity.INFO,
     after=["driver.library-mismatch", "kernel.module-stale"],
-    symptoms=[r"System restart required", r"Pending kernel upgrade", r"[Rr]eboot (is )?required"],
+    symptoms=[
+        hint(r"System restart required", beside=r"mismatch|NVIDIA-SMI has failed"),
+        hint(r"Pending kernel upgrade", beside=r"mismatch|NVIDIA-SMI has failed"),
+        hint(r"[Rr]eboot (is )?required", beside=r"mismatch|NVIDIA-SMI has failed"),
+    ],
 )
 def reboot_required(confinement: Confinement, flag: RebootRequired) -> Iterator[Finding]:
     """The system asks for a restart.

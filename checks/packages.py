@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.driver_packages import DriverPackage, Part
 from gpudoctor.facts.driver_sets import lagging, partly_held, unmet_exact
@@ -22,11 +22,11 @@ from ._scope import own_driver
     severity=Severity.ERROR,
     after=["packages.half-configured", "packages.two-branches", "packages.mixed-origins"],
     symptoms=[
-        r"undefined symbol: (nv|cu)[A-Z]\w+",
-        r"lib(nvidia|cuda)[^\s:]*: undefined symbol",
+        likely(r"lib(nvidia-|cuda\.so)[^\s:]*: undefined symbol", without=r"/stubs/"),
         r"libnvidia-ptxjitcompiler\.so\S*: cannot open shared object file",
         r"PTX JIT compiler library (was )?not found",
-        r"CUDA_ERROR_JIT_COMPILER_NOT_FOUND",
+        r"CUDA_ERROR_JIT_COMPILER_NOT_FOUND|cudaErrorJitCompilerNotFound",
+        hint(r"undefined symbol: (?-i:nvml[A-Z]|cu[A-Z])\w+"),
     ],
 )
 def partial_upgrade(
@@ -116,8 +116,13 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
     after=["packages.partial-upgrade", "packages.half-configured", "packages.two-branches"],
     symptoms=[
         r"Unable to correct problems, you have held broken packages",
-        r"nvidia\S* : Depends: \S+( \(.*\))? but (it is not going to be installed|.* is to be installed)",
+        r"nvidia\S* : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)",
+        likely(r"packages have unmet dependencies", beside=r"nvidia|cuda-drivers"),
+        likely(r"nothing provides \S*(nvidia|kmod)\S* needed by", beside=r"nvidia"),
+        r"breaks dependency '\S*nvidia|unable to satisfy dependency '\S*nvidia",
+        r"nvidia\S* have been kept back|kept back: .{0,200}nvidia-(driver|dkms)",
         r"Held packages were changed and -y was used without --allow-change-held-packages",
+        likely(r"but none of the providers can be installed", beside=r"nvidia|cuda"),
     ],
 )
 def held_or_broken(confinement: Confinement, packages: Packages, system: OperatingSystem) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Unavailable, check, hint, sure
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernel_log import KernelLog
@@ -20,9 +20,11 @@ _BUS = "/sys/bus/pci/devices"
 @check(
     "pci.no-gpu",
     symptoms=[
-        r"No devices were found",
         r"Unable to find any NVIDIA (GPU|device)s?",
         r"No supported GPU\(s\) detected",
+        r"lspci.{0,50}(shows? nothing|no output|is empty|(doesn't|does not|didn't) (show|list)|returns nothing)",
+        hint(r"You do not appear to have an NVIDIA GPU"),
+        hint(r"No devices were found"),
     ],
 )
 def no_gpu(
@@ -75,9 +77,10 @@ def no_gpu(
 @check(
     "pci.bar-unassigned",
     symptoms=[
-        r"This PCI I/O region assigned to your NVIDIA device is invalid",
-        r"BAR\d is 0M @ 0x0",
-        r"The system BIOS may have misconfigured your GPU",
+        sure(r"This PCI I/O region assigned to your NVIDIA device is invalid"),
+        sure(r"BAR\d is 0M @ 0x0"),
+        sure(r"The system BIOS may have misconfigured your (GPU|graphics card)"),
+        hint(r"BAR \d+\b.{0,60}(can't assign; no space|no space for|failed to assign)", beside=r"nvidia|NVRM"),
     ],
 )
 def bar_unassigned(gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Unavailable) -> Iterator[Finding]:
@@ -120,11 +123,14 @@ def bar_unassigned(gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Una
 @check(
     "health.fallen-off-bus",
     symptoms=[
-        r"GPU has fallen off the bus",
-        r"Xid \(PCI:[0-9a-fA-F:.]+\): 79\b",
+        sure(r"\bfallen off (of )?the bus"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?79\b"),
+        sure(r"\bGPU is lost\b"),
+        sure(r"NVML_ERROR_GPU_IS_LOST|NVMLError_GpuIsLost"),
         r"Unable to determine the device handle for GPU ?[0-9a-fA-F:.]+: (Unknown Error|GPU is lost)",
-        r"GPU is lost",
-        r"NVML_ERROR_GPU_IS_LOST",
+        r"Unable to determine the device handle for gpu .{1,30}: Unknown Error",
+        r"nvidia [0-9a-f:.]+: Unable to change power state from D3(cold|hot) to D0",
+        hint(r"pciehp: Slot\(\S+\): (Link Down|Card not present)", beside=r"nvidia|NVRM"),
     ],
 )
 def fallen_off_bus(

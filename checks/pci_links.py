@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint
 from gpudoctor.facts.answers import Nvml, NvmlGpu
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import PciGpu, PciGpus
@@ -24,6 +24,7 @@ _SOLDERED = ("Laptop", "Max-Q", "Mobile")
         r"LnkSta:.*Width x\d+ \((downgraded|strange)\)",
         r"available PCIe bandwidth, limited by .* PCIe x\d+ link",
         r"(nvidia|pcieport) [0-9a-f:.]+: (AER: )?PCIe Bus Error: severity=\w+.*type=(Physical|Data Link) Layer",
+        hint(r"\b(at|only) (PCIe )?(\S+ )?x\d+ (instead|rather) (of|than)"),
     ],
 )
 def link_degraded(
@@ -122,6 +123,10 @@ def _number(answer: NvmlGpu | None, field: str) -> int | None:
         r"DMAR: \[DMA (Read|Write)[^]]*\] Request device \[[0-9a-fx:.]+\].*fault",
         r"P2P is disabled between connected GPUs",
         r"ACSCtl:.*(ReqRedir|CmpltRedir)\+",
+        r"NCCL_P2P_DISABLE=1\b.{0,60}\b(works?|fix\w*|helps?|solv\w*)\b",
+        r"\b(works?|fix\w*|helps?|solv\w*|only)\b.{0,40}\bNCCL_P2P_DISABLE=1",
+        r"\b(disabl\w*|turn\w* off)\b.{0,20}\b(IOMMU|ACS)\b.{0,40}\b(works?|fix\w*|helps?|solv\w*)\b",
+        hint(r"Verification error @ element"),
     ],
 )
 def p2p_blocked(

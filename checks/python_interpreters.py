@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.distributions import Distribution, is_framework
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.interpreters import Interpreters, JupyterKernel, JupyterKernels
@@ -12,14 +12,23 @@ from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnviron
 
 from ._environments import place, severity
 
+_STARTED_ELSEWHERE = r"jupyter|ipykernel|notebook|kernel\.json|PYTHONPATH|which python|sys\.executable|systemd|vs ?code"
+_OWN_PACKAGES = r"\.local/lib/python\d\.\d+/site-packages/(torch|tensorflow|jax|cupy|onnxruntime|numpy)\b"
+
 
 @check(
     "python.interpreter-missing",
     symptoms=[
-        r"bad interpreter: No such file or directory",
-        r"\S+/bin/python\S*: No such file or directory",
+        sure(r"bad interpreter: No such file or directory"),
+        sure(r"No Python at ['\"]"),
+        sure(r"did not find executable at '"),
+        sure(r"linked to non-existent Python interpreter|virtual environment found in \S+ seems to be broken"),
+        r"(^|[\s'\"])\S+/bin/python\S*: No such file or directory",
         r"cannot execute: required file not found",
-        r"ModuleNotFoundError: No module named '(torch|tensorflow|jax|cupy|onnxruntime)'",
+        r"error while loading shared libraries: libpython\d\S*: cannot open shared object file",
+        r"Unable to create process using '",
+        hint(r"ModuleNotFoundError: No module named 'encodings'"),
+        hint(r"No module named '(torch|tensorflow|jax|cupy|onnxruntime)'"),
     ],
 )
 def interpreter_missing(pythons: PythonEnvironments, interpreters: Interpreters) -> Iterator[Finding]:
@@ -82,8 +91,14 @@ def _frameworks(environment: PythonEnvironment) -> frozenset[str]:
     severity=Severity.WARNING,
     after=["python.interpreter-missing"],
     symptoms=[
-        r"Failed to start the Kernel|Kernel died before replying to kernel_info",
-        r"\.local/lib/python\d\.\d+/site-packages/(torch|tensorflow|jax|cupy|onnxruntime|numpy)\b",
+        likely(r"No module named '(torch|tensorflow|jax|cupy|onnxruntime|numba)'", beside=_STARTED_ELSEWHERE),
+        likely(_OWN_PACKAGES, beside=r"/(envs/[\w.-]+|\.?v?env[\w.-]*)/(bin|lib)/python\d?"),
+        r"\bworks?\b.{0,60}\b(terminal|shell|command line)\b.{0,80}\b(jupyter|notebook|vs ?code|pycharm|cron)\b",
+        r"\b(jupyter|notebook|kernel|service)\b.{0,60}\b(wrong|another|different|system|system's) python\b",
+        hint(r"No module named '(torch|tensorflow|jax|cupy|onnxruntime|numba)'"),
+        hint(r"Failed to start the Kernel|Kernel died before replying to kernel_info"),
+        hint(r"ModuleNotFoundError: No module named 'encodings'"),
+        hint(_OWN_PACKAGES, beside=r"conda|venv|virtualenv"),
     ],
 )
 def wrong_interpreter(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.distributions import Distribution, concerns_gpu
 from gpudoctor.facts.driver_version import version_key
@@ -15,14 +15,20 @@ from gpudoctor.pins import BrokenPin, Restoring, broken_pins, restoring
 
 from ._environments import on_gpus, place, severity, undecided
 
+_FRAMEWORKS = r"torch\w*|tensorflow|jax\w*|onnxruntime-gpu|triton|xformers|flash-attn|vllm|cupy|nvidia-\w+"
+
 
 @check(
     "python.pin-broken",
     symptoms=[
-        r"^\S+ \S+ requires \S+[=<>~!]=?\S+, but you have \S+ \S+ which is incompatible",
-        r"^\S+ \S+ has requirement \S+, but you have \S+",
+        # torchvision and its like have a check of their own
+        r"^(?!torch(vision|audio|text|data) )\S+ \S+ requires \S+[=<>~!]\S+, but you have \S+",
+        r"^(?!torch(vision|audio|text|data) )\S+ \S+ has requirement \S+, but you'?(ll)? have \S+",
         r"(pkg_resources\.)?(Version|Contextual)Conflict: \(",
-        r"vllm\S*: undefined symbol",
+        r"The package `\S+` requires `\S+`, but `\S+` is installed",
+        r"Cannot install \S+.* because these package versions have conflicting dependencies",
+        hint(r"vllm\S*: undefined symbol"),
+        hint(r"ResolutionImpossible"),
     ],
 )
 def pin_broken(
@@ -135,11 +141,14 @@ def _release_for(pin: BrokenPin) -> str:
 @check(
     "python.numpy-abi",
     symptoms=[
-        r"A module that was compiled using NumPy 1\.x cannot be run in",
-        r"_ARRAY_API not found",
-        r"numpy\.dtype size changed, may indicate binary incompatibility",
+        sure(r"A module that was compiled using NumPy 1\.x cannot be run in"),
+        sure(r"_ARRAY_API not found"),
+        sure(r"numpy\.(dtype|ufunc|ndarray) size changed, may indicate binary incompatibility"),
+        sure(r"module (was )?compiled against (NumPy C-)?A[PB]I version .{0,20}but this version of numpy is"),
         r"RuntimeError: Numpy is not available",
-        r"numpy\.core\.multiarray failed to import",
+        r"numpy\.?_?core\.(multiarray|umath) failed to import",
+        r"was removed in the NumPy 2\.0 release",
+        hint(r"module 'numpy' has no attribute '(float|int|bool|object)'"),
     ],
 )
 def numpy_abi(pythons: PythonEnvironments) -> Iterator[Finding]:
@@ -194,9 +203,13 @@ class _Python(NamedTuple):
     "python.no-wheel",
     after=["cuda.driver-too-old"],
     symptoms=[
-        r"Could not find a version that satisfies the requirement torch",
-        r"No matching distribution found for torch",
-        r"we only found wheels for `torch`",
+        rf"Could not find a version that satisfies the requirement ({_FRAMEWORKS})",
+        rf"No matching distribution found for ({_FRAMEWORKS})",
+        rf"we only found wheels for `({_FRAMEWORKS})",
+        rf"\b({_FRAMEWORKS})\S*\.whl is not a supported wheel on this platform",
+        rf"\b({_FRAMEWORKS})\S* has no wheels with a matching (Python|platform)",
+        rf"\b({_FRAMEWORKS})\S* (doesn't|can't|does not) (have a source distribution or wheel|be installed because)",
+        rf"Unable to find installation candidates for ({_FRAMEWORKS})",
     ],
 )
 def no_wheel(

@@ -2,7 +2,18 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Severity, Unavailable, Undecided, check
+from gpudoctor import (
+    Evidence,
+    Finding,
+    NotApplicable,
+    NotRunning,
+    Severity,
+    Unavailable,
+    Undecided,
+    check,
+    likely,
+    sure,
+)
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.loaded import LoadedDriver
@@ -22,9 +33,10 @@ _ONE_CONTAINER = "`--security-opt label=disable` for the one container that need
 @check(
     "devices.selinux-denied",
     symptoms=[
-        r"avc:\s+denied\s+\{[a-z_ ]+\} for .*nvidia.* tclass=chr_file",
-        r"SELinux is preventing .{1,120} access(es)? on the chr_file \S*nvidia",
-        r"tcontext=\S*:xserver_misc_device_t",
+        sure(r"avc:\s+denied\s+\{[a-z_ ]+\} for .*nvidia.* tclass=chr_file"),
+        sure(r"SELinux is preventing .{1,120} access(es)? on the chr_file \S*nvidia"),
+        sure(r"tcontext=\S*:xserver_misc_device_t"),
+        likely(r"Insufficient Permissions", beside=r"\bSELinux\b.{0,30}\bEnforcing|getenforce .{0,10}Enforcing"),
     ],
 )
 def selinux_denied(

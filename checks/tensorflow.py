@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.compatibility import Coverage, coverage
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
@@ -21,9 +21,21 @@ from ._rivals import rivals
     "tensorflow.cuda-libraries-missing",
     after=["cuda.driver-too-old", "tensorflow.both-packages", "python.nvidia-wheels-collide"],
     symptoms=[
+        sure(r"Cannot dlopen some GPU libraries"),
         r"Could not find cuda drivers on your machine, GPU will not be used",
-        r"Cannot dlopen some GPU libraries",
         r"Skipping registering GPU devices",
+        r"Could not load dynamic library '(lib)?(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|cudnn)",
+        likely(r"libdevice not found at|Can't find libdevice directory", beside=r"tensorflow|keras|xla"),
+        hint(r"list_physical_devices\(['\"]GPU['\"]\)\)?\W*(returns |gives |is )*(an )?(empty( list)?|\[\])"),
+        hint(
+            r"list_physical_devices\(\w*\)\)?\W*\[PhysicalDevice\(name='/physical_device:CPU:0', device_type='CPU'\)\]"
+        ),
+        hint(r"tf\.test\.is_built_with_cuda\(\)\)?\W*(returns |is )*False"),
+        hint(r"Num GPUs Available\W+0\b"),
+        hint(r"tf\.test\.is_gpu_available\(\)?\)?\W*(returns |is )*False"),
+        hint(r"\btensorflow .{0,40}\b(not|cannot|\w+n't) (see|find|detect|use) (the |any |my )?GPU"),
+        hint(r"Ignore above cudart dlerror if you do not have a GPU set up"),
+        hint(r"SystemError: GPU device not found"),
     ],
 )
 def cuda_libraries_missing(
@@ -114,8 +126,10 @@ def _no_extra(build: FrameworkBuild) -> str:
     "tensorflow.no-kernels-for-gpu",
     after=["cuda.ptx-newer-than-driver", "cuda.driver-too-old"],
     symptoms=[
-        r"TensorFlow was not built with CUDA kernel binaries compatible with compute capability",
-        r"CUDA kernels will be jit-compiled from PTX",
+        sure(r"TensorFlow was not built with CUDA kernel binaries compatible with compute capability"),
+        sure(r"CUDA kernels will be jit-compiled from PTX"),
+        sure(r"The minimum required Cuda capability is \d"),
+        likely(r"failed with 'CUDA_ERROR_INVALID_(HANDLE|PTX)'", beside=r"tensorflow|keras|tf\."),
     ],
 )
 def no_kernels_for_gpu(
@@ -197,7 +211,10 @@ def _nothing_for_it(
 @check(
     "tensorflow.both-packages",
     severity=Severity.WARNING,
-    no_symptom="the one installed last is imported, and nothing says which that is",
+    symptoms=[
+        r"\btensorflow(-cpu|-gpu|-intel)? (and|\+|&|as well as|next to) (tf-nightly|tensorflow(-cpu|-gpu|-intel)?)\b",
+        hint(r"both (the )?(CPU and GPU|GPU and CPU) versions? of tensorflow"),
+    ],
 )
 def both_packages(
     pythons: PythonEnvironments,

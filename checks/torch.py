@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.compatibility import Coverage, coverage
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
@@ -11,15 +11,42 @@ from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.package_manager import UnsafeWord
 
 from ._environments import computed, on_gpus, place, severity, undecided
+from ._message_words import ANSWERS_FALSE
 
 
 @check(
     "torch.cpu-only",
     after=["python.no-wheel"],
     symptoms=[
-        r"Torch not compiled with CUDA enabled",
-        r"Attempting to deserialize object on a CUDA device but torch\.cuda\.is_available\(\) is False",
-        r"^\d+\.\d+\.\d+\+cpu$",
+        sure(r"Torch not compiled with CUDA enabled"),
+        sure(r"PyTorch (is|was) not (linked|compiled) with (support for )?cuda"),
+        sure(r"module 'torch\._C' has no attribute '_cuda_\w+'"),
+        sure(r"Tried to instantiate dummy base class (Stream|Event|CUDAGraph)"),
+        sure(r"^\W*(pytorch|libtorch) +\d\S* +(py\S*_cpu_\d+|cpu_\S+)"),  # conda list
+        sure(r"\bpytorch-mutex\s+\S+\s+cpu\b|\bpytorch-(mutex|cpu)=\S*cpu\b"),
+        likely(r"\btorch[-=: '\"]+\d+\.\d+(\.\d+)?\S*\+cpu\b"),
+        r"^['\"]?\d+\.\d+\.\d+\+cpu['\"]?$",
+        r"^\W*cpuonly\b|\bconda install\b.*\bcpuonly\b",
+        likely(
+            r"torch\.version\.cuda\)?['\"]?[\s:=>-]*(is |returns |prints |gives )*`?None\b", without=r"rocm|\bhip\b"
+        ),
+        r"\btorch\.__version__\W.{0,20}\+cpu\b|\bName: torch Version: \S+\+cpu\b",
+        r"\bUSE_CUDA=(0|OFF)\b",
+        r"Could not run 'aten::\S+' with arguments from the 'CUDA' backend",
+        r"libtorch_cuda(_\w+)?\.so: cannot open shared object file|libc10_cuda\.so: cannot open shared object file",
+        r"Cannot initialize CUDA without (the )?ATen_cuda library",
+        r"whl/cpu\b",
+        hint(r"Attempting to deserialize object on a CUDA device but torch\.cuda\.is_available\(\) is False"),
+        hint(rf"torch\.cuda\.is_available\(\)\)?{ANSWERS_FALSE}"),
+        hint(r"\b(Is )?CUDA (is )?available\W{1,4}(False|No)\b"),
+        hint(r"Torch is not able to use GPU"),
+        hint(r"\b(py)?torch .{0,40}\b(not|cannot|\w+n't) (see|find|detect|use) (the |any |my )?(GPU|CUDA)"),
+        hint(r"Invalid CUDA '(device=|--device )\S*' requested|CUDA unavailable, invalid device \S+ requested"),
+        hint(r"User provided device_type of 'cuda', but CUDA is not available"),
+        hint(r"GPU available: False, used: False"),
+        hint(r"FP16 is not supported on CPU; using FP32 instead"),
+        hint(r"No GPU found\. A GPU is needed for quantization"),
+        hint(r"(--fp16|bf16|half precision).*can only be used on CUDA devices"),
     ],
 )
 def cpu_only(
@@ -80,11 +107,22 @@ def _without_cuda(build: FrameworkBuild) -> str:
     "torch.no-kernels-for-gpu",
     after=["cuda.driver-too-old", "python.no-wheel"],
     symptoms=[
-        r"with CUDA capability sm_\d+ is not compatible with the current PyTorch installation",
-        r"The current PyTorch install supports CUDA capabilities",
+        sure(r"with CUDA capability sm_\d+ is not compatible with the current PyTorch installation"),
+        sure(r"The current PyTorch install supports CUDA capabilities"),
+        sure(
+            r"which is of cuda capability \d+\.\d+\.\s+(PyTorch no longer supports|Minimum and Maximum cuda capability)"
+        ),
+        sure(r"PyTorch no longer supports this GPU because it is too old"),
+        sure(r"(minimum|Minimum and Maximum) cuda capability supported by this (library|version of PyTorch) is"),
         r"no kernel image is available for execution on the device",
         r"CUDA_ERROR_NO_BINARY_FOR_GPU|cudaErrorNoKernelImageForDevice",
-        r"which is of cuda capability \d+\.\d+\.\s+PyTorch no longer supports this GPU",
+        r"Unknown CUDA arch \(\d+\.\d+\S*\) or GPU not supported",
+        r"\bsm_\d+\b.{0,40}\b(not supported|unsupported|not compatible)\b.{0,60}\b(torch|pytorch)",
+        hint(r"invalid device function|cudaErrorInvalidDeviceFunction"),
+        hint(r"nvrtc: error: invalid value for --gpu-architecture", beside=r"torch"),
+        # The build's CUDA and a GPU that came after it, or that was given up before it.
+        hint(r"\bcu1(02|1\d|2[0-6])\b", beside=r"RTX 50[5-9]0|RTX PRO \d000 Blackwell|\bG?B[23]00\b|\bsm_120\b"),
+        hint(r"\bcu1(2[89]|3\d)\b", beside=r"GTX (9|10)\d\d|\bTITAN X|Quadro [PM]\d|Tesla [PM]\d|\b[PM]\d0\b|\bP100\b"),
     ],
 )
 def no_kernels_for_gpu(
@@ -159,12 +197,16 @@ def _judged(build: FrameworkBuild, kinds: tuple[ComputeGpu, ...]) -> tuple[list[
     "torch.companion-mismatch",
     after=["torch.cpu-only", "torch.no-kernels-for-gpu", "cuda.driver-too-old"],
     symptoms=[
-        r"operator torchvision::nms does not exist",
-        r"(torchvision|torchaudio)\S*: undefined symbol",
-        r"Could not run 'torchvision::\w+' with arguments from the 'CUDA' backend",
-        r"PyTorch and (torchvision|torchaudio) were compiled with different CUDA",
+        sure(r"operator torchvision::nms does not exist"),
+        sure(r"Could not run 'torchvision::\w+' with arguments from the 'CUDA' backend"),
+        sure(r"PyTorch and (torchvision|torchaudio) were compiled with different CUDA"),
+        sure(r"Couldn't load custom C\+\+ ops"),
+        sure(r"torch(vision|audio|text|data) \S+ (requires torch==|has requirement torch==)"),
+        sure(r"(torchvision|torchaudio|torchtext)\S*: undefined symbol"),
         r"Could not load this library: \S*(libtorchaudio|_torchaudio)",
-        r"torch(vision|audio) \S+ requires torch==",
+        r"partially initialized module 'torchvision' has no attribute 'extension'",
+        r"(torchvision|torchaudio).{0,60}The specified procedure could not be found",
+        hint(r"Failed to load image Python extension"),
     ],
 )
 def companion_mismatch(builds: FrameworkBuilds, extensions: TorchExtensions) -> Iterator[Finding | Undecided]:

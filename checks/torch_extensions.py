@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.extensions import Extension, QuantisationLibraries, TorchExtensions
@@ -15,14 +15,33 @@ _OTHERS = ("torchvision", "torchaudio", "bitsandbytes")  # judged by checks of t
 OVERRIDE = "BNB_CUDA_VERSION"
 
 
+_EXTENSIONS = (
+    r"flash_attn|flash-attn|xformers|sgl_kernel|causal_conv1d|selective_scan|mamba|vllm|transformer_engine|deepspeed|natten"
+    r"|torch_(scatter|sparse|cluster|spline_conv)|pytorch3d|detectron2|mmcv|exllama|auto_?gptq|sageattention|gsplat|fused_"
+)
+_OF_TORCH = r"_Z[A-Z]*(3c10|2at|5torch|6caffe2)"
+
+
 @check(
     "python.extension-abi",
     after=["torch.cpu-only"],
     symptoms=[
-        r"undefined symbol: _ZN\d*K?(3c10|2at|5torch)",
-        r"(flash_attn|xformers|sgl_kernel|causal_conv1d|selective_scan|vllm)\S*\.so: undefined symbol",
-        r"xFormers can't load C\+\+/CUDA extensions",
-        r"xFormers was built for:",
+        sure(rf"({_EXTENSIONS})\S*\.so: undefined symbol: {_OF_TORCH}"),
+        sure(r"xFormers can't load C\+\+/CUDA extensions"),
+        sure(r"xFormers was built for:"),
+        sure(r"PyTorch and `?torch_(scatter|sparse|cluster|spline_conv)`? were compiled with different CUDA"),
+        likely(
+            rf"undefined symbol: {_OF_TORCH}", without=rf"torch(vision|audio|text)\S*: undefined symbol: {_OF_TORCH}"
+        ),
+        rf"({_EXTENSIONS})\S*\.so: undefined symbol",
+        rf"DLL load failed while importing ({_EXTENSIONS}|_C)\w*: The specified procedure could not be found",
+        r"WinError 127\] .*\btorch_(scatter|sparse|cluster|spline_conv)\b",
+        r"Failed to import from vllm\._C",
+        r"Need to compile C\+\+ extensions to (use all xFormers|get sparse attention)",
+        hint(r"No module named '(flash_attn_2_cuda|vllm\._C|_vllm_C|causal_conv1d_cuda|selective_scan_cuda)'"),
+        hint(r"undefined symbol: (_ZNSt7__cxx11|THPVariable|_Py|Py)\w*"),
+        hint(r"libc10(_cuda)?\.so: cannot open shared object file"),
+        hint(r"No operator found for `memory_efficient_attention_forward`"),
     ],
 )
 def extension_abi(builds: FrameworkBuilds, extensions: TorchExtensions) -> Iterator[Finding | Undecided]:
@@ -89,11 +108,16 @@ def _anew(build: FrameworkBuild, extension: Extension) -> str:
     "bitsandbytes.no-binary",
     after=["torch.cpu-only", "cuda.driver-too-old"],
     symptoms=[
-        r"CUDA Setup failed despite GPU being available",
-        r"CUDA SETUP: Required library version not found: libbitsandbytes_cuda\d+\.so",
-        r"libbitsandbytes_cuda\d+\w*\.so: cannot open shared object file",
-        r"Configured CUDA binary not found at",
-        r"The installed version of bitsandbytes was compiled without GPU support",
+        sure(r"CUDA Setup failed despite (GPU|CUDA) being available"),
+        sure(r"Required library version not found: libs?bitsandbytes_\w+\.(so|dll)"),
+        sure(r"libbitsandbytes_\w+\.(so|dll)\W.*(cannot open|No such file|not found)"),
+        sure(r"Configured CUDA binary not found at|Could not find the bitsandbytes CUDA binary at"),
+        sure(r"The installed version of bitsandbytes was compiled without GPU support"),
+        sure(r"undefined symbol: c(get_\w+|quantize_\w+|dequantize_\w+|gemm\w+|adam\w+|igemm\w*|prefetch)\b"),
+        r"'NoneType' object has no attribute 'c(adam\w+|get_\w+|quantize_\w+|dequantize_\w+|gemm\w+|igemm\w*)'",
+        r"CUDA SETUP: (CUDA detection failed|Setup Failed|Something unexpected happened)",
+        hint(r"libcudart\.so not found in any environmental path"),
+        hint(r"BNB_CUDA_VERSION=\d+ environment variable detected"),
     ],
 )
 def bitsandbytes_no_binary(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.environment import Environment
@@ -26,9 +26,12 @@ def _triton(environment: PythonEnvironment) -> Distribution | None:
     severity=Severity.WARNING,
     after=["torch.no-kernels-for-gpu"],
     symptoms=[
+        sure(r"ptxas fatal\s*: Value 'sm_\d+[af]?' is not defined for option 'gpu-name'", beside=r"triton|inductor"),
         r"ptxas fatal\s*: Value 'sm_\d+[af]?' is not defined for option 'gpu-name'",
         r"triton\.runtime\.errors\.PTXASError",
         r"`ptxas` failed with error code",
+        r"'sm_\d+[af]?' is not a recognized processor for this target",
+        hint(r"Cannot find ptxas\b", beside=r"triton"),
     ],
 )
 def ptxas_too_old(
@@ -159,10 +162,17 @@ def _another(gpu: ComputeGpu, toolkits: CudaToolkits | Unavailable, program: _Pr
     "triton.toolchain-missing",
     severity=Severity.INFO,
     symptoms=[
-        r"libcuda\.so cannot found!",
-        r"/usr/bin/ld: cannot find -lcuda",
-        r"Failed to find C compiler\. Please specify via CC",
+        sure(r"libcuda\.so cannot found!"),
+        sure(r"Please create a symlink of libcuda\.so to any of the file"),
+        sure(r"Failed to find C compiler\. Please specify via CC"),
+        sure(r"(main|cuda_utils|driver)\.c:\d+:\d+: fatal error: Python\.h: No such file"),
+        sure(r"Python\.h: No such file or directory", beside=r"triton|inductor|torch\.compile"),
         r"Python\.h: No such file or directory",
+        r"cannot find -l:?(cuda\b(?!rt)|libcuda\.so)",
+        r"Command '\[.*(gcc|cc|clang)'.*'-l:?(lib)?cuda",
+        r"No working C\+\+ compiler found in torch\._inductor",
+        hint(r"\b(gcc|cc): (command )?not found", beside=r"triton|inductor|torch\.compile"),
+        hint(r"Cannot find a working triton installation"),
     ],
 )
 def toolchain_missing(pythons: PythonEnvironments, gpus: ComputeGpus, found: Interpreters) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, sure
 from gpudoctor.facts.answers import Nvml, NvmlGpu
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.loaded import LoadedDriver
@@ -18,11 +18,11 @@ from ._scope import own_driver
     "driver.vgpu-unlicensed",
     after=["driver.nvml-failed"],
     symptoms=[
-        r"nvidia-gridd(\[\d+\])?: .*(Failed to acquire license|Valid GRID license not found|Failed to register client)",
-        r"Valid (GRID|vGPU|NVIDIA vGPU)? ?license not found",
-        r"License Status\s*:\s*Unlicensed",
-        r"<license_status>Unlicensed",
-        r"CUDA_ERROR_DEVICE_NOT_LICENSED|cudaErrorDeviceNotLicensed|doesn't have (a )?valid Grid license",
+        sure(r"nvidia-gridd(\[\d+\])?: .*(Failed to (acquire license|register client)|license not found)"),
+        sure(r"Valid (GRID|vGPU|NVIDIA vGPU)? ?license not found"),
+        sure(r"License Status\s*:\s*Unlicensed"),
+        sure(r"<license_status>Unlicensed"),
+        sure(r"CUDA_ERROR_DEVICE_NOT_LICENSED|cudaErrorDeviceNotLicensed|doesn't have (a )?valid Grid license"),
         r"License acquisition failed",
     ],
 )
@@ -106,10 +106,10 @@ def _first_reason(licensing: VgpuLicensing | Unavailable) -> str:
 @check(
     "driver.vgpu-guest-host-mismatch",
     symptoms=[
-        r"Incompatible Guest/Host drivers",
-        r"Guest VGX version is (newer|older) than the (maximum|minimum) version supported by the Host",
-        r"Host VGX version is older than the minimum version supported by the Guest",
-        r"SetGuestSystemInfo: (The host version|Minimum required host version)",
+        sure(r"Incompatible Guest/Host drivers"),
+        sure(r"Guest VGX version is (newer|older) than the (maximum|minimum) version supported by the Host"),
+        sure(r"Host VGX version is older than the minimum version supported by the Guest"),
+        sure(r"SetGuestSystemInfo: (The host version|Minimum required host version)"),
     ],
 )
 def vgpu_guest_host_mismatch(

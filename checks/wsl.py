@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.driver_packages import driver_packages
 from gpudoctor.facts.expected import ExpectedGpus
@@ -13,6 +13,7 @@ from gpudoctor.facts.system import Confinement
 from gpudoctor.facts.wsl import LIBRARIES, STORE, WslHost
 
 from ._gpus import gpu_works
+from ._surroundings import LINUX_DRIVER_IN_WSL, SMI_TABLE, WSL
 
 _OF_WINDOWS = "/usr/lib/wsl/"
 _UPDATE = (
@@ -24,8 +25,11 @@ _UPDATE = (
 @check(
     "wsl.linux-driver-installed",
     symptoms=[
-        r"/usr/lib/wsl/lib/libcuda\.so\.1 is not a symbolic link",
-        r"Failed to properly shut down NVML: GPU access blocked by the operating system",
+        likely(r"GPU access blocked by the operating system", beside=LINUX_DRIVER_IN_WSL),
+        likely(r"no CUDA-capable device is detected|No CUDA GPUs are available|CUDA_ERROR_NO_DEVICE", beside=WSL),
+        likely(r"could(n't| not) communicate with the NVIDIA driver|Driver/library version mismatch", beside=WSL),
+        hint(r"GPU access blocked by the operating system"),
+        hint(r"/usr/lib/wsl/lib/libcuda\.so\.1 is not a symbolic link", beside=r"CUDA_ERROR|No CUDA|Segmentation"),
     ],
 )
 def linux_driver_installed(
@@ -123,11 +127,13 @@ def _fails(nvml: Nvml | Unavailable, cuda: Cuda | Unavailable) -> bool:
     "wsl.host-too-old",
     after=["wsl.linux-driver-installed"],
     symptoms=[
-        r"dxgkio_query_adapter_info: Ioctl failed: -2\b(?!2)",
-        r"dxgk: dxgkio_\w+: Ioctl failed: -(?!2\b|22\b)\d+",
-        r"Failed to properly shut down NVML: Driver Not Loaded",
-        r"nvidia-container-cli: .{0,80}WSL environment detected but no adapters were found",
-        r"WSL2? .{0,60}requires an update to its kernel component",
+        likely(r"GPU access blocked by the operating system", without=LINUX_DRIVER_IN_WSL),
+        likely(r"Failed to properly shut down NVML: Driver Not Loaded"),
+        sure(r"nvidia-container-cli: .{0,80}WSL environment detected but no adapters were found"),
+        sure(r"WSL2? .{0,60}requires an update to its kernel component"),
+        likely(r"dxgk: dxgkio_\w+: Ioctl failed: -(?!2\b|22\b)\d+", without=SMI_TABLE),
+        hint(r"dxgkio_query_adapter_info: Ioctl failed: -2\b(?!2)", without=SMI_TABLE),
+        hint(r"libcuda\.so(\.1)?: cannot open shared object file|nvidia-smi: command not found", beside=WSL),
     ],
 )
 def host_too_old(

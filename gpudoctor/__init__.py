@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         WriteFile,
         fix,
     )
+    from gpudoctor.symptoms import hint, likely, sure
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,9 @@ __all__ = [
     "check",
     "fact",
     "fix",
+    "hint",
+    "likely",
+    "sure",
 ]
 
 _HOMES = {
@@ -62,6 +66,7 @@ _HOMES = {
         *("Effort", "Findings", "Manual", "Phase", "Reboot", "RemoveFile", "Risk", "Run", "Step", "WriteFile", "fix"),
         "NOTHING_TO_UNDO",
     ),
+    "gpudoctor.symptoms": ("hint", "likely", "sure"),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.registry import Facts, needs, registry
+from gpudoctor.symptoms import Symptom
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,7 +68,7 @@ class Check(NamedTuple):
     id: str
     severity: Severity
     after: tuple[str, ...]
-    symptoms: tuple[str, ...]
+    symptoms: tuple[Symptom, ...]
     no_symptom: str
     function: Callable[..., Iterable[Finding | Undecided]]
 
@@ -102,6 +103,7 @@ class Ranked(NamedTuple):
     finding: Finding
     severity: Severity
     explains: tuple[str, ...]
+    certainty: str = ""  # where a text was read instead of a machine: "shown", "likely", "possible"
 
 
 class Report(NamedTuple):
@@ -109,6 +111,7 @@ class Report(NamedTuple):
 
     outcomes: tuple[Outcome, ...]
     findings: tuple[Ranked, ...]
+    untold: str = ""  # why nothing at all could be judged, "" where something was
 
     @property
     def status(self) -> str:
@@ -116,7 +119,7 @@ class Report(NamedTuple):
         worst = max((ranked.severity for ranked in self.findings), default=Severity.INFO)
         if worst > Severity.INFO:
             return worst.name.lower()
-        if any(outcome.matters for outcome in self.outcomes):
+        if self.untold or any(outcome.matters for outcome in self.outcomes):
             return "unknown"
         return "info" if self.findings else "ok"
 
@@ -136,13 +139,15 @@ def check(
     """Register a check: a pure function of facts that yields findings.
 
     `after`: ids of possible causes; where one of them is found, this check's own findings are explained by it.
-    `symptoms`: regular expressions of the messages that users see; a check without one says in `no_symptom` why.
+    `symptoms`: regular expressions of the messages that users see, with `sure` or `hint` around those that tell more or
+    less than most; a check without one says in `no_symptom` why.
     The docstring is what `gpudoctor explain` prints. Raises TypeError if a parameter is no fact.
     """
 
     def register(function: F) -> F:
         needs(function)  # a parameter that cannot be injected fails here, at the function that has it
-        registry.checks[id] = Check(id, severity, tuple(after), tuple(symptoms), no_symptom, function)
+        known = tuple(one if isinstance(one, Symptom) else Symptom(one) for one in symptoms)
+        registry.checks[id] = Check(id, severity, tuple(after), known, no_symptom, function)
         return function
 
     return register

@@ -22,6 +22,7 @@ from gpudoctor.facts.system import Boot, Confinement, Identity, Kernel, Operatin
 from gpudoctor.facts.versions import DriverVersions, DriverWanted
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.snapshot import SnapshotHost
+from gpudoctor.symptoms import Symptom
 
 RELEASE = "6.8.0-90-generic"
 ADDRESS = "0000:01:00.0"
@@ -219,10 +220,20 @@ def evidence_of(found: Finding) -> str:
 
 
 def ids_for(message: str) -> list[str]:
-    """The checks of driver, GPUs and devices that list this message among their symptoms."""
+    """The checks of driver, GPUs and devices to which this message, with nothing around it, leads first."""
     load_plugins()
-    return sorted(
-        id
+    told = {
+        id: max(found)
         for id, check in registry.checks.items()
-        if id.startswith(OURS) and any(re.search(pattern, message, re.IGNORECASE) for pattern in check.symptoms)
-    )
+        if id.startswith(OURS) and (found := [one.tells for one in check.symptoms if _says(one, message)])
+    }
+    return sorted(id for id, tells in told.items() if tells == max(told.values()))
+
+
+def _says(symptom: Symptom, message: str) -> bool:
+    def seen(pattern: str) -> bool:
+        return re.search(pattern, message, re.IGNORECASE) is not None
+
+    if symptom.beside and not seen(symptom.beside):
+        return False
+    return seen(symptom) and not (symptom.without and seen(symptom.without))

@@ -247,6 +247,20 @@ def recommend_command(
     )
 
 
+@app.command("triage")
+def triage_command(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="A log or a bug report. [default: -, standard input]")
+    ] = None,
+    format: OutputFormat = Format.TEXT,
+    output: Output = None,
+) -> int:
+    """Name the cause from pasted text: logs, tracebacks, collect_env."""
+    from gpudoctor.cli.triage import triage
+
+    return triage(file, format.value, output)
+
+
 @app.command("explain")
 def explain_command(
     subject: Annotated[

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.check import wants_colour
 from gpudoctor.diagnose import Check
+from gpudoctor.explanation import parts
 from gpudoctor.knowledge import table_dates
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for
-
-HEADINGS = ("What", "Proof", "Repair", "Reference")
 
 
 def explain(subject: str) -> int:
@@ -42,13 +41,13 @@ def explain(subject: str) -> int:
 
 
 def checks_for_message(message: str) -> list[Check]:
-    """The checks that list this message among their symptoms, the longest match first."""
-    found = []
-    for check in registry.checks.values():
-        lengths = [len(match[0]) for pattern in check.symptoms if (match := re.search(pattern, message, re.IGNORECASE))]
-        if lengths:
-            found.append((-max(lengths), check.id, check))
-    return [check for *_, check in sorted(found, key=lambda row: row[:2])]
+    """The checks that list this message among their symptoms, those first to which it points most surely."""
+    from gpudoctor.triage.judge import triage  # here for start-up: pages by id need it not
+
+    done = triage(message)
+    ranked = [id for finding in done.report.findings for id in (finding.check.id, *finding.explains)]
+    ordered = sorted(done.seen, key=lambda id: ranked.index(id) if id in ranked else len(ranked))
+    return [registry.checks[id] for id in ordered]
 
 
 def _print_page(check: Check) -> None:
@@ -58,20 +57,20 @@ def _print_page(check: Check) -> None:
     from gpudoctor.reports.page import new_page, text_of
 
     console = new_page(colour=wants_colour())
-    title, *paragraphs = check.explanation.split("\n\n")
     console.print(Text(check.id, style="bold cyan"))
-    console.print(Text(" ".join(title.split()), style="bold"))
-    for paragraph in paragraphs:
-        heading, separator, body = paragraph.partition(":")
-        if separator and heading in HEADINGS:
-            console.print(Text(heading, style="bold"))
-            body = body.lstrip()
-            paragraph = body[:1].upper() + body[1:] if _is_plain_word(body.split(" ")[0]) else body
-        console.print(Padding(Text(" ".join(paragraph.split())), (0, 0, 0, 2), expand=False))
+    console.print(Text(" ".join(check.title.split()), style="bold"))
+    for part in parts(check):
+        if part.heading:
+            console.print(Text(part.heading, style="bold"))
+        console.print(Padding(Text(part.text), (0, 0, 0, 2), expand=False))
+    messages = dict.fromkeys(_readable(pattern) for pattern in check.symptoms)
     rows = (
         ("Severity", check.severity.name.lower()),
         ("Explained by", ", ".join(check.after)),
-        ("Messages", "\n".join(_readable(pattern) for pattern in check.symptoms) or f"none: {check.no_symptom}"),
+        (
+            "Messages",
+            "\n".join(dict.fromkeys(_readable(pattern) for pattern in check.symptoms)) or f"none: {check.no_symptom}",
+        ),
         ("Fixes", ", ".join(fixes_for(check.id)) or "none that a machine could carry out"),
     )
     for heading, text in rows:
@@ -79,11 +78,6 @@ def _print_page(check: Check) -> None:
             console.print(Text(heading, style="bold"))
             console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
     print(text_of(console))
-
-
-def _is_plain_word(word: str) -> bool:
-    """Not the name of a library, a program or an address, which stay as they are written."""
-    return word.isalpha() and word.islower() and not word.startswith("lib")
 
 
 def _readable(pattern: str) -> str:

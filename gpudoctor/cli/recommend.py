@@ -13,8 +13,9 @@ from gpudoctor.facts.package_manager import Argv, UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.host import GLOBAL_TIMEOUT, Unavailable
 from gpudoctor.installers import ANYWHERE, TOOLS, caution, install, preparation, tool_of
-from gpudoctor.knowledge import is_data_centre, known_gpus
+from gpudoctor.knowledge import is_data_centre
 from gpudoctor.knowledge.cuda import architecture_span
+from gpudoctor.knowledge.gpu_names import gpus_called, squeezed_name
 from gpudoctor.pep440 import parse_version
 from gpudoctor.pep508 import normalised
 from gpudoctor.recommend import Recommendation, Target, installed_in, recommend, target_of
@@ -23,7 +24,6 @@ from gpudoctor.reports.recommendation import Answer, as_json, as_text
 
 _ALIASES = {"pytorch": "torch", "onnxruntime-gpu": "onnxruntime"}
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
-_BRAND = frozenset(("nvidia", "geforce", "gpu"))  # words that people leave out of a GPU's name
 
 
 class RecommendOptions(NamedTuple):
@@ -150,10 +150,8 @@ def _gpu(text: str) -> ComputeGpu:
         if architecture_span(capability) is None:
             raise BadUsage(f"--gpu {text}: no GPU of this compute capability is known")
         return ComputeGpu("", "", capability, "--gpu", None)
-    words = set(_words(text))
-    exact = [gpu for gpu in known_gpus().values() if words and _squeezed(gpu.name) == _squeezed(text)]
-    rows = [gpu for gpu in known_gpus().values() if words and words <= set(_words(gpu.name))]
-    meant = {gpu.compute_capability: gpu for gpu in reversed(exact or rows)}
+    rows = gpus_called(text)
+    meant = {gpu.compute_capability: gpu for gpu in reversed(rows)}
     if not meant:
         raise BadUsage(f"--gpu {text}: the GPU table has no such name; sm_89 or 8.9 says its compute capability")
     if len(meant) > 1:
@@ -162,13 +160,10 @@ def _gpu(text: str) -> ComputeGpu:
     found = next(iter(meant.values()))
     capability_words = found.compute_capability.split(".")
     known = (int(capability_words[0]), int(capability_words[1])) if len(capability_words) == 2 else None
-    return ComputeGpu("", found.name if exact else text.strip(), known, "GPU table", is_data_centre(found.name))
-
-
-def _words(name: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", name.lower())
-
-
-def _squeezed(name: str) -> str:
-    """ "rtx4090" of "NVIDIA GeForce RTX 4090"."""
-    return "".join(word for word in _words(name) if word not in _BRAND)
+    return ComputeGpu(
+        "",
+        found.name if squeezed_name(found.name) == squeezed_name(text) else text.strip(),
+        known,
+        "GPU table",
+        is_data_centre(found.name),
+    )

@@ -56,6 +56,13 @@ def default_build(version: str, machine: str = "x86_64") -> TorchBuild | None:
     )
 
 
+def older_default(version: str) -> tuple[int, int] | None:
+    """The CUDA of the PyPI wheel of a release before 1.10 ("1.3.1"), of which no more is recorded; None: unknown."""
+    minor = ".".join(version.partition("+")[0].split(".")[:2])
+    row = next((row for row in load_table("torch")["older"] if row["torch"] == minor), None)
+    return version_pair(row["cuda"]) if row else None
+
+
 def variants(version: str) -> tuple[TorchVariant, ...]:
     """The CUDA variants of a release ("2.8.1") or minor release ("2.8"), oldest CUDA first; empty: unknown."""
     table = load_table("torch")

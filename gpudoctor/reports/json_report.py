@@ -13,7 +13,12 @@ SCHEMA = 1
 
 def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str:
     """One object and a final line break. The fixes' plugins must be loaded."""
-    document = {
+    return as_text(document_of(command, report, facts, duration_ms))
+
+
+def document_of(command: str, report: Report, facts: Facts, duration_ms: int) -> dict[str, object]:
+    """The report as one object. The fixes' plugins must be loaded."""
+    return {
         "schema": SCHEMA,
         "gpudoctor": __version__,
         "command": command,
@@ -23,7 +28,12 @@ def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str
         "findings": [finding_of(ranked) for ranked in report.findings],
         "outcomes": [outcome_of(outcome) for outcome in report.outcomes],
         "duration_ms": duration_ms,
+        **({"untold": report.untold} if report.untold else {}),
     }
+
+
+def as_text(document: dict[str, object]) -> str:
+    """The object and a final line break."""
     # ASCII only: names on the machine need not be UTF-8, and JSON escapes carry them anywhere.
     return json.dumps(document, indent=1) + "\n"
 
@@ -60,6 +70,7 @@ def finding_of(ranked: Ranked) -> dict[str, object]:
         "remedy": finding.remedy,
         "explains": list(ranked.explains),
         "fixes": list(fixes_for(ranked.check.id)),
+        **({"certainty": ranked.certainty} if ranked.certainty else {}),
     }
 
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from gpudoctor.facts.answers import DriverAnswers, Nvml
+from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.loaded import LoadedDriver
@@ -83,12 +84,15 @@ def _trials(facts: Facts) -> tuple[FrameworkTrial, ...]:
 
 
 def _gpu_names(facts: Facts) -> tuple[str, ...]:
-    """NVML's names; the table's where NVML has no answer."""
+    """NVML's names; the table's where NVML has no answer; those of a text where there is no machine."""
     nvml = facts.get_or_reason(Nvml)
     if not isinstance(nvml, Unavailable) and nvml.gpus:
         return tuple(gpu.name or f"GPU {gpu.number}: {gpu.return_name}" for gpu in nvml.gpus)
     gpus = facts.get_or_reason(PciGpus)
-    return () if isinstance(gpus, Unavailable) else tuple(gpu.label for gpu in gpus.gpus)
+    if not isinstance(gpus, Unavailable):
+        return tuple(gpu.label for gpu in gpus.gpus)
+    named = facts.get_or_reason(ComputeGpus)
+    return () if isinstance(named, Unavailable) else tuple(gpu.name for gpu in named.gpus if gpu.name)
 
 
 def _confinement(confinement: Confinement) -> str:

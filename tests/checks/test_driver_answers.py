@@ -185,7 +185,6 @@ def test_missing_gpus_need_the_bus() -> None:
         ("Failed to initialize NVML: GPU access blocked by the operating system", NVML),
         ("RuntimeError: No CUDA GPUs are available", CUDA),
         ("no CUDA-capable device is detected", CUDA),
-        ("Error 803: system has unsupported display driver / cuda driver combination", CUDA),
         ("Error 804: forward compatibility was attempted on non supported HW", CUDA),
         ("[Unknown Error]", LISTED),
         ("| ERR!   53C    P0    ERR! / 250W |", LISTED),
@@ -193,3 +192,8 @@ def test_missing_gpus_need_the_bus() -> None:
 )
 def test_message_belongs_to_one_check(message: str, check: str) -> None:
     assert ids_for(message) == [check]
+
+
+def test_a_mixture_of_versions_may_be_an_upgrade_without_a_reboot() -> None:
+    message = "Error 803: system has unsupported display driver / cuda driver combination"
+    assert ids_for(message) == [CUDA, "driver.library-mismatch"]

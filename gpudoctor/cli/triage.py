@@ -1,0 +1,62 @@
+"""`gpudoctor triage`: name the cause from what somebody pasted."""
+
+import sys
+import time
+
+from gpudoctor.cli import BadUsage
+from gpudoctor.cli.check import deliver, wants_colour
+from gpudoctor.registry import load_plugins
+from gpudoctor.triage.judge import triage as judge
+from gpudoctor.triage.paste import MOST_CHARACTERS
+
+_MOST_BYTES = 4 * MOST_CHARACTERS
+
+
+def triage(file: str | None, format: str, output: str | None) -> int:
+    """Read the text, print or write the report. Returns the exit code, as of check. Raises BadUsage for no text."""
+    text = _text(file)
+    began = time.monotonic()
+    done = judge(text)
+    duration_ms = round((time.monotonic() - began) * 1000)
+    if format == "json":
+        from gpudoctor.reports.triage import as_json
+
+        load_plugins(fixes=True)  # the report names the fixes of each finding
+        answer = as_json(done, duration_ms)
+    else:
+        from gpudoctor.reports.triage import as_text
+
+        answer = as_text(done, duration_ms, colour=output is None and wants_colour())
+    deliver(answer, output)
+    return done.report.exit_code
+
+
+def _text(file: str | None) -> str:
+    name = "standard input" if file in (None, "-") else file
+    try:
+        if file is None or file == "-":
+            if sys.stdin.isatty():
+                print("Paste the text here; Ctrl-D on a line of its own ends it.", file=sys.stderr)
+            data = sys.stdin.buffer.read(_MOST_BYTES)
+        else:
+            with open(file, "rb") as source:
+                data = source.read(_MOST_BYTES)
+    except OSError as error:
+        raise BadUsage(f"{name}: {error.strerror}") from error
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # PowerShell writes its redirections so
+        text = data.decode("utf-16", "replace")
+    else:
+        text = data.decode("utf-8-sig", "replace")
+    if not text.strip():
+        raise BadUsage(f"{name}: there is no text in it")
+    head = text[:4096]
+    if sum(map(_is_strange, head)) > len(head) // 3:
+        raise BadUsage(f"{name}: this is no text")
+    if text.lstrip().startswith("{") and '"answers"' in text and '"schema"' in text:
+        raise BadUsage(f"{name}: this is a snapshot: `gpudoctor check --snapshot {file}` reads it")
+    return text
+
+
+def _is_strange(character: str) -> bool:
+    """No character of a text, or one that could not be decoded."""
+    return character == "\ufffd" or not (character.isprintable() or character.isspace() or character == "\x1b")

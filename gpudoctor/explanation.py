@@ -1,0 +1,36 @@
+"""The page of a check: its docstring, cut into the parts that `gpudoctor explain` heads."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gpudoctor.diagnose import Check
+
+HEADINGS = ("What", "Proof", "Repair", "Reference")
+
+
+class Part(NamedTuple):
+    """One paragraph. `heading` is one of HEADINGS, "" for one that goes on without."""
+
+    heading: str
+    text: str  # on one line
+
+
+def parts(check: Check) -> Iterator[Part]:
+    """All paragraphs behind the title."""
+    for paragraph in check.explanation.split("\n\n")[1:]:
+        heading, separator, body = paragraph.partition(":")
+        if separator and heading in HEADINGS:
+            text = " ".join(body.split())
+            yield Part(heading, text[:1].upper() + text[1:] if _is_plain_word(text.split(" ")[0]) else text)
+        else:
+            yield Part("", " ".join(paragraph.split()))
+
+
+def part(check: Check, heading: str) -> str:
+    """The text under a heading, "" if the page has none."""
+    return next((found.text for found in parts(check) if found.heading == heading), "")
+
+
+def _is_plain_word(word: str) -> bool:
+    """Not the name of a library, a program or an address, which stay as they are written."""
+    return word.isalpha() and word.islower() and not word.startswith("lib")

@@ -1,0 +1,106 @@
+"""Messages that users see, as patterns, and how much each of them tells about its cause."""
+
+import enum
+import re
+from collections.abc import Iterator
+
+
+class Tells(enum.IntEnum):
+    """How far a message alone leads to the fault whose check lists it."""
+
+    HINT = 1  # many faults say so, this is one of them
+    LIKELY = 2  # mostly it is this fault
+    SURE = 3  # no other fault says so
+
+
+class Symptom(str):
+    """A regular expression, looked for whatever the case of its letters; it is a text, so `re` takes it as it is.
+
+    `beside`: a pattern that must be found elsewhere in the same text, else this message is not taken for a symptom;
+    `without`: one that must not. What no text around tells (a bare error line) is judged by the pattern alone.
+    """
+
+    tells: Tells
+    beside: str
+    without: str
+
+    def __new__(cls, pattern: str, tells: Tells = Tells.LIKELY, *, beside: str = "", without: str = "") -> "Symptom":
+        self = super().__new__(cls, pattern)
+        self.tells, self.beside, self.without = tells, beside, without
+        return self
+
+
+def sure(pattern: str, *, beside: str = "", without: str = "") -> Symptom:
+    """A message that only this fault causes."""
+    return Symptom(pattern, Tells.SURE, beside=beside, without=without)
+
+
+def likely(pattern: str, *, beside: str = "", without: str = "") -> Symptom:
+    """A message that mostly this fault causes, as a plain text among the symptoms; here with its surroundings."""
+    return Symptom(pattern, Tells.LIKELY, beside=beside, without=without)
+
+
+def hint(pattern: str, *, beside: str = "", without: str = "") -> Symptom:
+    """A message that many faults cause, this one among them."""
+    return Symptom(pattern, Tells.HINT, beside=beside, without=without)
+
+
+def may_match(pattern: str, lowered: str) -> bool:
+    """Can the pattern match in this text (in lower case)? False only where a word that it needs is not there.
+
+    Compiling every pattern of every check takes longer than a whole diagnosis may; looking for a word takes nothing.
+    """
+    return any(word in lowered for word in _needed_words(pattern))
+
+
+def _needed_words(pattern: str) -> Iterator[str]:
+    """Of each alternative at the top level the longest literal run that every match contains, "" if there is none."""
+    runs: list[str] = [""]
+    longest, depth, at, count = "", 0, 0, len(pattern)
+    while at < count:
+        char = pattern[at]
+        taken = ""
+        if char == "\\":
+            at += 1
+            char = pattern[at : at + 1]
+            taken = char if not char.isalnum() else ""
+        elif char == "[":
+            at = _class_end(pattern, at)
+        elif char == "(":
+            depth += 1
+        elif char == ")":
+            depth -= 1
+        elif char in "?*{":
+            runs[-1] = runs[-1][:-1]  # what stands before may be missing
+            if char == "{":
+                at = max(at, pattern.find("}", at))
+        elif char == "|" and depth == 0:
+            yield max([longest, *runs], key=len).lower()
+            longest, runs = "", [""]
+            at += 1
+            continue
+        elif char not in ".^$+":
+            taken = char
+        if taken and depth == 0:
+            runs[-1] += taken
+        elif runs[-1]:
+            longest = max(longest, runs[-1], key=len)
+            runs = [""]
+        at += 1
+    yield max([longest, *runs], key=len).lower()
+
+
+def _class_end(pattern: str, at: int) -> int:
+    """The place of the bracket that closes a character class."""
+    end = at + 1
+    if pattern[end : end + 1] == "^":
+        end += 1
+    end += 1  # a bracket that comes first stands for itself
+    while end < len(pattern) and pattern[end] != "]":
+        end += 2 if pattern[end] == "\\" else 1
+    return end
+
+
+def found_in(pattern: str, text: str, lowered: str) -> bool:
+    """Is the pattern anywhere in this text?"""
+    return may_match(pattern, lowered) and re.search(pattern, text, re.IGNORECASE) is not None

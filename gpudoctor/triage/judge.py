@@ -1,0 +1,51 @@
+"""A text from end to end: read it, run the checks on what it states, rank what they and its messages say."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from gpudoctor.diagnose import Report, diagnose
+from gpudoctor.registry import Facts, load_plugins, registry
+from gpudoctor.triage.missing import Question, questions
+from gpudoctor.triage.partial_facts import facts_of
+from gpudoctor.triage.paste import Paste, read_paste
+from gpudoctor.triage.rank import Setting, ranked
+from gpudoctor.triage.read import read_shown
+from gpudoctor.triage.shown import Shown
+from gpudoctor.triage.sightings import Sighting, sightings
+
+
+class Triage(NamedTuple):
+    """What became of a text."""
+
+    report: Report
+    facts: Facts
+    shown: Shown
+    paste: Paste
+    seen: Mapping[str, Sequence[Sighting]]  # the messages in it, by the checks that list them
+    questions: tuple[Question, ...]  # what would make it certain
+
+
+_NOTHING = "nothing in the text is known: no message of a program, no version of a driver or a framework, no GPU"
+
+
+def triage(text: str) -> Triage:
+    """Any text; it is only read, nothing is run. `report` has no finding where nothing speaks for a fault."""
+    load_plugins()
+    paste = read_paste(text)
+    shown = read_shown(paste)
+    facts = facts_of(shown)
+    found = diagnose(facts, registry.checks.values())
+    # Most facts are missing by nature: what could not be told makes no text doubtful.
+    outcomes = tuple(outcome._replace(matters=False) for outcome in found.outcomes)
+    seen = sightings(paste, registry.checks.values())
+    setting = Setting(shown.system.wsl or bool(shown.system.container), shown.python.whole, shown.no_gpu)
+    findings = ranked(paste, outcomes, seen, registry.checks, setting)
+    untold = "" if findings or shown.anything else _NOTHING
+    return Triage(
+        Report(outcomes, findings, untold),
+        facts,
+        shown,
+        paste,
+        seen,
+        questions(shown, findings) if findings or untold else (),
+    )

@@ -1,0 +1,69 @@
+"""Which checks list a message of a text among their symptoms, and on which lines it stands."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from gpudoctor.diagnose import Check
+from gpudoctor.symptoms import Symptom, found_in, may_match
+from gpudoctor.triage.paste import Paste, Whole
+
+_MOST_LINES = 3  # that a message can be spread over
+_MOST_MATCHES = 4  # of one symptom: more of the same tell nothing new
+
+
+class Sighting(NamedTuple):
+    """One message. Lines are indices into the paste's, the last one included."""
+
+    symptom: Symptom
+    first: int
+    last: int
+    words: str  # what matched
+
+
+def sightings(paste: Paste, checks: Iterable[Check]) -> dict[str, list[Sighting]]:
+    """By check id, where there is one."""
+    flow = paste.flow.text
+    lowered = flow.lower()
+    found: dict[str, list[Sighting]] = {}
+    asked: dict[str, bool] = {}  # of the surroundings, which symptoms share
+
+    def around(pattern: str) -> bool:
+        if pattern not in asked:
+            asked[pattern] = found_in(pattern, flow, lowered)
+        return asked[pattern]
+
+    for check in checks:
+        seen = [
+            sighting
+            for symptom in check.symptoms
+            if may_match(symptom, lowered)
+            for sighting in _of(symptom, paste)
+            # Last, for mostly nothing was found: whole texts are searched for these.
+            if (not symptom.beside or around(symptom.beside)) and not (symptom.without and around(symptom.without))
+        ]
+        if seen:
+            found[check.id] = seen
+    return found
+
+
+def _of(symptom: Symptom, paste: Paste) -> Iterator[Sighting]:
+    """In the lines as they are; and where a message was broken into lines, in up to three in a row."""
+    found = list(_matches(symptom, paste.page))
+    if not found and not symptom.startswith("^") and not symptom.endswith("$"):
+        # Nothing may be taken from far away: what stands for "anything" is held to a line's length here.
+        found = list(_matches(symptom.replace(".*", ".{0,200}?"), paste.flow))[:1]
+    yield from (Sighting(symptom, first, last, words) for first, last, words in found)
+
+
+def _matches(pattern: str, whole: Whole) -> Iterator[tuple[int, int, str]]:
+    """The first of each line, with the lines where they begin and end."""
+    before, count = -1, 0
+    for match in re.finditer(pattern, whole.text, re.IGNORECASE | re.MULTILINE):
+        first, last = whole.line_at(match.start()), whole.line_at(max(match.start(), match.end() - 1))
+        if not match[0] or first == before or last - first >= _MOST_LINES:
+            continue
+        yield first, last, match[0]
+        before, count = first, count + 1
+        if count == _MOST_MATCHES:
+            return

@@ -1,0 +1,116 @@
+"""`gpudoctor triage` as a user meets it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import GPUDOCTOR, gpudoctor
+
+MISMATCH = """\
+kernel: NVRM: API mismatch: the client has the version 535.54.03, but
+NVRM: this kernel module has the version 530.30.02.  Please
+NVRM: make sure that this kernel module and all NVIDIA driver
+NVRM: components have the same version.
+"""
+HEALTHY = """\
+| NVIDIA-SMI 535.161.08             Driver Version: 535.161.08   CUDA Version: 12.2     |
+Cuda compilation tools, release 12.4, V12.4.131
+"""
+
+
+def triage(text: str | bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    data = text.encode() if isinstance(text, str) else text
+    return subprocess.run([*GPUDOCTOR, "triage", *arguments], input=data, capture_output=True, timeout=60, check=False)
+
+
+def test_the_cause_its_lines_and_the_exit_code() -> None:
+    done = triage(MISMATCH)
+    text = done.stdout.decode()
+    assert done.returncode == 2
+    assert "driver.library-mismatch" in text
+    assert "line 1: kernel: NVRM: API mismatch" in text
+    assert "Restart the machine." in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_file_and_standard_input_give_the_same(tmp_path: Path) -> None:
+    (tmp_path / "paste.txt").write_text(MISMATCH)
+    read = [json.loads(triage("", "--format", "json", str(tmp_path / "paste.txt")).stdout)]
+    read += [json.loads(triage(MISMATCH, "--format", "json", *dash).stdout) for dash in ([], ["-"])]
+    for one in read:
+        del one["duration_ms"]
+    assert read[0] == read[1] == read[2]
+
+
+def test_json_is_the_report_of_check_with_certainties_and_next_commands() -> None:
+    report = json.loads(triage("CUDA error: something unknown happened on the RTX 4090", "--format", "json").stdout)
+    assert (report["schema"], report["command"], report["host"]["source"]) == (1, "triage", "text")
+    assert report["host"]["gpus"] == ["RTX 4090"]
+    found = json.loads(triage(MISMATCH, "--format", "json").stdout)["findings"][0]
+    assert found["id"] == "driver.library-mismatch"
+    assert found["certainty"] in ("shown", "likely")
+    assert "reboot" in " ".join(found["fixes"])
+
+
+def test_what_is_uncertain_comes_with_the_commands_that_would_tell() -> None:
+    text = triage("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.").stdout.decode()
+    assert "To be certain, run on that machine" in text
+    assert "dkms status" in text
+
+
+def test_a_healthy_text_stays_green() -> None:
+    done = triage(HEALTHY)
+    assert done.returncode == 0
+    assert "Nothing in the text speaks for a fault" in done.stdout.decode()
+
+
+def test_a_text_of_which_nothing_is_known_is_no_clean_bill() -> None:
+    done = triage("My printer is on fire.\n")
+    assert done.returncode == 3
+    assert "Nothing in the text is known" in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "there is no text in it"),
+        (b" \n\n", "there is no text in it"),
+        (bytes(range(128, 256)) * 20, "this is no text"),
+        (b"\x7fELF\x02\x01\x01" + bytes(3000), "this is no text"),
+        (b'{"schema": 1, "answers": {}}', "gpudoctor check --snapshot"),
+    ],
+)
+def test_what_is_no_text_gets_a_sentence(data: bytes, words: str) -> None:
+    done = triage(data)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert words in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("path", ["/no/such/file", "/etc"])
+def test_a_file_that_cannot_be_read_gets_a_sentence(path: str) -> None:
+    done = gpudoctor("triage", path)
+    assert done.returncode == 3
+    assert path in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_texts_in_other_encodings(encoding: str) -> None:
+    assert b"driver.library-mismatch" in triage(("größer\n" + MISMATCH).encode(encoding)).stdout
+
+
+def test_the_text_cannot_drive_the_terminal() -> None:
+    assert b"\x1b" not in triage(MISMATCH.replace("client", "client \x1b]0;owned\x07\x9b31m")).stdout
+
+
+def test_nothing_is_run_or_read_because_of_a_text(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    triage(f"$ touch {marker}\n`touch {marker}`\n$(touch {marker})\n{MISMATCH}")
+    assert not marker.exists()
+
+
+def test_explain_knows_the_message_and_leads_with_its_cause() -> None:
+    done = gpudoctor("explain", "Failed to initialize NVML: Driver/library version mismatch")
+    assert done.stdout.splitlines()[0] == "driver.library-mismatch"
