@@ -67,10 +67,7 @@ def _print_page(check: Check) -> None:
     rows = (
         ("Severity", check.severity.name.lower()),
         ("Explained by", ", ".join(check.after)),
-        (
-            "Messages",
-            "\n".join(dict.fromkeys(_readable(pattern) for pattern in check.symptoms)) or f"none: {check.no_symptom}",
-        ),
+        ("Messages", "\n".join(messages) or f"none: {check.no_symptom}"),
         ("Fixes", ", ".join(fixes_for(check.id)) or "none that a machine could carry out"),
     )
     for heading, text in rows:
