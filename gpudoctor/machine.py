@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import (
+    DEEP_TIMEOUT,
     DIGEST_LIMIT,
     GLOBAL_TIMEOUT,
     PROBE_TIMEOUT,
@@ -20,6 +21,7 @@ from gpudoctor.host import (
     SqlValue,
     Unavailable,
 )
+from gpudoctor.time_limit import asking_for
 
 if TYPE_CHECKING:
     from gpudoctor.children import Child
@@ -46,12 +48,15 @@ class RootHost(Host):
         if path in self._given:
             return self._given[path]
         data = self.read_bytes(path, first or last or READ_LIMIT, offset=-last if last else 0)
+        if data is not None and not (first or last) and len(data) == READ_LIMIT:
+            raise Unavailable(f"{path}: longer than {READ_LIMIT >> 20} MiB")  # half of it would be another answer
         return None if data is None else data.decode("utf-8", "surrogateescape")
 
     def read_bytes(self, path: str, limit: int, *, offset: int = 0) -> bytes | None:
         real = self._real(path)
         try:
-            # Not blocking: a named pipe in place of a log must not stop the doctor.
+            _require_file(path, os.stat(real))
+            # Not blocking: what was a file a moment ago may be a named pipe now.
             descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 if offset:
@@ -139,8 +144,11 @@ class RootHost(Host):
         from urllib.parse import quote
 
         real = self._real(path)
-        if not os.path.exists(real):
+        status = self.status(path)
+        if status is None:
             return None
+        if status.kind != "file":  # of a named pipe SQLite waits for a writer
+            raise Unavailable(f"{path}: no plain file")
         try:
             # immutable: no lock and no -wal or -shm file is ever left beside the package manager's database.
             with sqlite3.connect(f"file:{quote(real)}?mode=ro&immutable=1", uri=True) as connection:
@@ -161,8 +169,9 @@ class RootHost(Host):
         return self._outside(self._resolve(path))
 
     def _outside(self, inside: str) -> str:
-        if "\0" in inside:  # out of a damaged file; no file can be called so
-            raise Unavailable(f"{inside!r} is no path")
+        asking_for(inside)
+        if not (inside.isascii() or _is_encodable(inside)) or "\0" in inside:
+            raise Unavailable(f"{inside!r} is no path")  # out of a damaged file; no file can be called so
         return self.root + inside if self.root != "/" else inside
 
     def _resolve(self, path: str) -> str:
@@ -195,14 +204,23 @@ class RootHost(Host):
 
 
 class LiveHost(RootHost):
-    """This machine. All commands and probes together end by the global deadline, `timeout` seconds from now."""
+    """This machine. All commands and probes together end by the global deadline, `timeout` seconds from now.
+
+    `probe_timeout` is for the probes, `command_timeout` is the most that any one command gets.
+    """
 
     source = "live"
 
-    def __init__(self, timeout: float = GLOBAL_TIMEOUT, probe_timeout: float = PROBE_TIMEOUT) -> None:
+    def __init__(
+        self,
+        timeout: float = GLOBAL_TIMEOUT,
+        probe_timeout: float = PROBE_TIMEOUT,
+        command_timeout: float = DEEP_TIMEOUT,
+    ) -> None:
         super().__init__("/")
         self._deadline = time.monotonic() + timeout
         self._probe_timeout = probe_timeout
+        self._command_timeout = command_timeout
 
     def resolve(self, path: str) -> str | None:
         try:
@@ -221,7 +239,7 @@ class LiveHost(RootHost):
             return None
         except OSError as error:
             raise Unavailable(f"{argv[0]}: {error.strerror}") from error
-        (ended,) = collect([child], min(time.monotonic() + timeout, self._deadline))
+        (ended,) = collect([child], self._by(timeout))
         if ended.failure:
             raise Unavailable(f"{argv[0]}: {ended.failure}")
         return Completed(
@@ -235,7 +253,7 @@ class LiveHost(RootHost):
         from gpudoctor.children import collect, probe_answer, start_probe  # here for start-up
 
         children: list[Child] = [start_probe(name) for name in names]
-        ended = collect(children, min(time.monotonic() + self._probe_timeout, self._deadline))
+        ended = collect(children, self._by(self._probe_timeout))
         return {name: probe_answer(end) for name, end in zip(names, ended, strict=True)}
 
     def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
@@ -245,11 +263,37 @@ class LiveHost(RootHost):
             child = start_framework(interpreter, framework)
         except OSError as error:
             raise Unavailable(f"{interpreter}: {error.strerror}") from error
-        (ended,) = collect([child], min(time.monotonic() + timeout, self._deadline))
+        (ended,) = collect([child], self._by(timeout))
         return probe_answer(ended)
+
+    def _by(self, timeout: float) -> float:
+        """When a child that is started now must have answered."""
+        return min(time.monotonic() + min(timeout, self._command_timeout), self._deadline)
 
     def _resolve(self, path: str) -> str:
         return path  # the kernel follows links
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # half a character, as JSON can have it
+        return False
+    return True
+
+
+# What opening and reading does to a device nobody knows, and it need not end. This one keeps the kernel's messages.
+_READABLE_DEVICES = ("/dev/kmsg",)
+_NULL = os.makedev(1, 3)  # /dev/null: a link to it in place of a file stands for an empty one
+
+
+def _require_file(path: str, found: os.stat_result) -> None:
+    """Raises Unavailable for what is neither a file nor a directory, which says so itself."""
+    kind = stat.S_IFMT(found.st_mode)
+    if kind in (stat.S_IFREG, stat.S_IFDIR) or path in _READABLE_DEVICES or found.st_rdev == _NULL:
+        return
+    names = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    raise Unavailable(f"{path}: {names.get(kind, 'a device')} in place of a file")
 
 
 def _read_all(descriptor: int, limit: int) -> bytes:
