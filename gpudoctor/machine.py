@@ -233,6 +233,7 @@ class LiveHost(RootHost):
     def run(self, argv: Sequence[str], *, timeout: float = PROBE_TIMEOUT) -> Completed | None:
         from gpudoctor.children import collect, start  # here for start-up: most checks need no command
 
+        asking_for(argv[0])
         try:
             child = start(argv)
         except FileNotFoundError:
@@ -252,6 +253,7 @@ class LiveHost(RootHost):
     def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
         from gpudoctor.children import collect, probe_answer, start_probe  # here for start-up
 
+        asking_for("the driver")
         children: list[Child] = [start_probe(name) for name in names]
         ended = collect(children, self._by(self._probe_timeout))
         return {name: probe_answer(end) for name, end in zip(names, ended, strict=True)}
@@ -259,6 +261,7 @@ class LiveHost(RootHost):
     def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
         from gpudoctor.children import collect, probe_answer, start_framework  # here for start-up
 
+        asking_for(interpreter)
         try:
             child = start_framework(interpreter, framework)
         except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from gpudoctor.host import Host, Unavailable
-from gpudoctor.time_limit import require_time, stop_in_time
+from gpudoctor.time_limit import stop_in_time
 
 if TYPE_CHECKING:
     from gpudoctor.diagnose import Check
@@ -159,7 +159,6 @@ class Facts:
         if provider is None:
             raise LookupError(f"no provider for {kind.__qualname__}; is the module that brings it imported?")
         try:
-            require_time()
             return stop_in_time(lambda: self.call(provider))
         except Unavailable as reason:
             return reason

@@ -28,12 +28,17 @@ class _Run:
     seconds: float | None = None  # that it may take, None without a limit
     over = False
     interruptible = False  # the doctor finds something out, and nothing is lost if it stops
-    path = ""  # the last file that was asked for
+    asked = ""  # the last file or command that was asked for
 
 
-def asking_for(path: str) -> None:
-    """Remember which file is asked for: who is stuck on it cannot tell any more."""
-    _Run.path = path
+def asking_for(what: str) -> None:
+    """Remember which file or command is asked for: who is stuck on it cannot tell any more.
+
+    Nothing more is asked for when the time is over: who is finding something out stops then.
+    """
+    if _Run.over and _Run.interruptible:
+        _stop(f"not looked at: the time of the whole run, {_Run.seconds:g} s, was over")
+    _Run.asked = what
 
 
 @contextmanager
@@ -45,7 +50,7 @@ def limit(seconds: float) -> Iterator[None]:
     import _thread  # of a whole threading only this is needed
     import signal
 
-    _Run.seconds, _Run.over = seconds, False
+    _Run.seconds, _Run.over, _Run.asked = seconds, False, ""
     ended = _thread.allocate_lock()
     ended.acquire()
     before = signal.signal(signal.SIGALRM, _interrupt)
@@ -69,22 +74,20 @@ def stop_in_time(function: Callable[[], T]) -> T:
             return function()
         finally:
             _Run.interruptible = outside
-    except OutOfTime:
+    except OutOfTime as reason:
         _Run.interruptible = outside
-        raise Unavailable(f"no answer in {_Run.seconds:g} s, the time of the whole run{_last_asked()}") from None
-
-
-def require_time() -> None:
-    """Raises Unavailable if the time is over: nothing more is begun then."""
-    if _Run.over:
-        raise Unavailable(f"not looked at: the time of the whole run, {_Run.seconds:g} s, was over")
+        raise Unavailable(str(reason)) from None
 
 
 def _interrupt(*_: object) -> None:
     _Run.over = True
     if _Run.interruptible:
-        _Run.interruptible = False  # once: whoever catches it is not interrupted in doing so
-        raise OutOfTime
+        _stop(f"no answer in {_Run.seconds:g} s, the time of the whole run{_last_asked()}")
+
+
+def _stop(words: str) -> NoReturn:
+    _Run.interruptible = False  # once: whoever catches it is not interrupted in doing so
+    raise OutOfTime(words)
 
 
 def _watch(ended: "_thread.LockType", patience: float) -> None:  # type: ignore[name-defined]  # noqa: F821
@@ -100,4 +103,4 @@ def _give_up() -> NoReturn:
 
 
 def _last_asked() -> str:
-    return f" (last asked for: {_Run.path})" if _Run.path else ""
+    return f" (last asked for: {_Run.asked})" if _Run.asked else ""

@@ -108,7 +108,7 @@ class SickChildren:
         return path
 
     def check(self, machine: MachineTree, *options: str, timeout: float = 5) -> Run:
-        """`gpudoctor check --format json --timeout TIMEOUT OPTIONS`."""
+        """`gpudoctor check` on this machine."""
 
         def live(*times: float) -> Machine:
             return Machine(Path(machine.root), machine._nodes, LiveHost(*times))
@@ -118,23 +118,28 @@ class SickChildren:
 
     def again(self, *options: str, timeout: float = 5) -> Run:
         """The same on the same machine, whose children may have changed."""
-        began = time.monotonic()
-        try:
-            code = run(["check", "--format", "json", "--timeout", str(timeout), *options])
-        finally:
-            gc.enable()  # the command, whose process ends then, puts it off
-        seconds = time.monotonic() - began
-        out, err = self._capsys.readouterr()
-        report = json.loads(out, parse_constant=_no_json)
-        found: dict[str, list[str]] = {}
-        for finding in report["findings"]:
-            found.setdefault(finding["id"], []).append(finding["summary"])
-        outcomes = {
-            row["check"]: Outcome(row["status"], row.get("reason", ""), tuple(found.get(row["check"], ())))
-            for row in report["outcomes"]
-        }
-        assert code == report["exit_code"]
-        return Run(code, seconds, report, outcomes, err)
+        return checked(self._capsys, *options, timeout=timeout)
+
+
+def checked(capsys: pytest.CaptureFixture[str], *options: str, timeout: float) -> Run:
+    """`gpudoctor check --format json --timeout TIMEOUT OPTIONS`, in this process."""
+    began = time.monotonic()
+    try:
+        code = run(["check", "--format", "json", "--timeout", str(timeout), *options])
+    finally:
+        gc.enable()  # the command, whose process ends then, puts it off
+    seconds = time.monotonic() - began
+    out, err = capsys.readouterr()
+    report = json.loads(out, parse_constant=_no_json)
+    found: dict[str, list[str]] = {}
+    for finding in report["findings"]:
+        found.setdefault(finding["id"], []).append(finding["summary"])
+    outcomes = {
+        row["check"]: Outcome(row["status"], row.get("reason", ""), tuple(found.get(row["check"], ())))
+        for row in report["outcomes"]
+    }
+    assert code == report["exit_code"]
+    return Run(code, seconds, report, outcomes, err)
 
 
 def _no_json(word: str) -> None:
