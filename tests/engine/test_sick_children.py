@@ -1,7 +1,7 @@
 """`gpudoctor check` with sick children: in time, the right exit code, pure JSON, and no other check any the worse."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,8 +51,7 @@ COMMANDS = {
     "python": Target(DeepTrials, 3, f"torch in {PREFIX}: "),
 }
 TARGETS = PROBES | COMMANDS
-# One of each kind, for every run of the tests; the others do the same in the same rooms.
-USUAL = ("nvml", "dmesg")
+_USUAL = ("nvml", "dmesg")
 
 
 @pytest.fixture
@@ -180,12 +179,10 @@ def _assert_only_unknown(run: Run, before: Run, target: Target, words: str) -> N
     assert run.errors == "" or target.kind is DeepTrials
 
 
-def _pairs(names: Iterator[str] | list[str]) -> list[Any]:
-    return [
-        pytest.param(target, name, marks=() if target in USUAL else pytest.mark.slow)
-        for name in names
-        for target in TARGETS
-    ]
+def _pairs(names: Iterable[str], targets: Iterable[str] = TARGETS) -> list[Any]:
+    """All pairs; of those that go the same way through the same rooms one of a kind runs with the fast tests."""
+    pairs = [(target, name) for name in names for target in targets]
+    return [pytest.param(*pair, marks=() if pair[0] in _USUAL else pytest.mark.slow) for pair in pairs]
 
 
 @pytest.mark.parametrize("target", ["", "rpm", "python", "nvidia-smi"])
@@ -206,8 +203,7 @@ def test_a_child_that_never_ends(
     _assert_only_unknown(run, undisturbed(target), TARGETS[target], f"{TARGETS[target].speaker}no answer in 0.6 s")
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("sickness", [name for name in SICK if name not in NO_ANSWER])
+@pytest.mark.parametrize(("target", "sickness"), _pairs(name for name in SICK if name not in NO_ANSWER))
 def test_a_child_that_crashes_or_floods(
     check_with: CheckWith, undisturbed: Callable[[str], Run], target: str, sickness: str
 ) -> None:
@@ -216,8 +212,7 @@ def test_a_child_that_crashes_or_floods(
     _assert_only_unknown(run, undisturbed(target), TARGETS[target], f"{TARGETS[target].speaker}{words}")
 
 
-@pytest.mark.parametrize("oddness", ODD)
-@pytest.mark.parametrize("target", USUAL)
+@pytest.mark.parametrize(("target", "oddness"), _pairs(ODD, ["nvml", "cuda", "processes"]))
 def test_a_child_that_answers_and_leaves_something_behind(
     check_with: CheckWith,
     undisturbed: Callable[[str], Run],
@@ -226,8 +221,7 @@ def test_a_child_that_answers_and_leaves_something_behind(
     target: str,
     oddness: str,
 ) -> None:
-    log = "[    0.000000] Linux version 6.1.0\n[    1.0] nvidia: module license taints kernel\n"
-    script = ODD[oddness].replace("{cat}", sick.printed(answers.get(target, log)))
+    script = ODD[oddness].replace("{cat}", sick.printed(answers[target]))
     run = check_with(target, script, timeout=5)
     assert run.seconds < 2
     assert run.outcomes == undisturbed(target).outcomes
@@ -248,14 +242,13 @@ def _garbage(name: str, answer: str) -> str | bytes:
     }.get(name, json.dumps(changed))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("nothing", "bytes that are no text", "half of it", "brackets without end", "a list", "an empty object"),
-        *("ERR!", "NaN", "huge numbers", "a word for a number"),
-    ],
+_GARBAGE = (
+    *("nothing", "bytes that are no text", "half of it", "brackets without end", "a list", "an empty object"),
+    *("ERR!", "NaN", "huge numbers", "a word for a number"),
 )
-@pytest.mark.parametrize("target", PROBES)
+
+
+@pytest.mark.parametrize(("target", "name"), _pairs(_GARBAGE, PROBES))
 def test_a_probe_that_prints_something_else(
     check_with: CheckWith,
     undisturbed: Callable[[str], Run],
@@ -311,7 +304,7 @@ def test_a_gpu_that_nvidia_smi_leaves_out(check_with: CheckWith, sick: SickChild
     ]
 
 
-@pytest.mark.parametrize("timeout", [1, 2])
+@pytest.mark.parametrize("timeout", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_everything_hangs(check_with: CheckWith, sick: SickChildren, timeout: float) -> None:
     hang = SICK["hangs, deaf to SIGTERM"]
     check_with()

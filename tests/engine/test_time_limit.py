@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import GPUDOCTOR
@@ -62,8 +63,15 @@ STRANGE: dict[str, tuple[Callable[[Path], None], str]] = {
 FILES = ("etc/os-release", "etc/modprobe.d/strange.conf", "var/lib/dpkg/status", "etc/environment")
 
 
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=root_only if "device" in k else ()) for k in STRANGE])
+def _strange() -> Iterator[Any]:
+    for kind in STRANGE:
+        for file in FILES:
+            marks = [root_only] if "device" in kind else []
+            usual = file == "var/lib/dpkg/status" or kind == "named pipe"
+            yield pytest.param(kind, file, marks=marks if usual else [*marks, pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("kind", "file"), list(_strange()))
 def test_a_strange_file_costs_its_own_checks_alone(sick: SickChildren, tmp_path: Path, kind: str, file: str) -> None:
     machine = debian(tmp_path / "machine", loaded="")
     before = sick.check(machine, timeout=20)
@@ -208,7 +216,8 @@ def dead_folder(tmp_path: Path) -> Iterator[Path]:
     libc.umount2(os.fsencode(folder), 2)
 
 
-def test_a_file_system_that_never_answers(disk: Path, dead_folder: Path) -> None:
+@pytest.mark.parametrize("command", ["check", pytest.param("snapshot", marks=pytest.mark.slow)])
+def test_a_file_system_that_never_answers(disk: Path, dead_folder: Path, tmp_path: Path, command: str) -> None:
     """The folder is bound into the disk as a network drive would be mounted there."""
     libc = ctypes.CDLL(None, use_errno=True)
     place = disk / "etc/modprobe.d"
@@ -217,7 +226,7 @@ def test_a_file_system_that_never_answers(disk: Path, dead_folder: Path) -> None
     try:
         began = time.monotonic()
         done = subprocess.run(
-            [*GPUDOCTOR, "check", "--root", str(disk), "--timeout", "0.5", "--format", "json"],
+            [*GPUDOCTOR, command, "--root", str(disk), "--timeout", "0.5", "--output", str(tmp_path / "written")],
             capture_output=True,
             text=True,
             timeout=30,
@@ -228,6 +237,7 @@ def test_a_file_system_that_never_answers(disk: Path, dead_folder: Path) -> None
     assert time.monotonic() - began < 0.5 + 0.5 + 2 * MARGIN
     assert done.returncode == 3
     assert done.stdout == ""
+    assert not (tmp_path / "written").exists()
     assert done.stderr == "gpudoctor: given up after 0.5 s (last asked for: /etc/modprobe.d)\n"
 
 
