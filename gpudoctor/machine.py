@@ -21,6 +21,7 @@ from gpudoctor.host import (
     SqlValue,
     Unavailable,
 )
+from gpudoctor.plain_files import is_encodable, part_of, require_file
 from gpudoctor.time_limit import asking_for
 
 if TYPE_CHECKING:
@@ -55,16 +56,8 @@ class RootHost(Host):
     def read_bytes(self, path: str, limit: int, *, offset: int = 0) -> bytes | None:
         real = self._real(path)
         try:
-            _require_file(path, os.stat(real))
-            # Not blocking: what was a file a moment ago may be a named pipe now.
-            descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                if offset:
-                    size = os.lseek(descriptor, 0, os.SEEK_END)
-                    os.lseek(descriptor, max(0, size + offset) if offset < 0 else offset, os.SEEK_SET)
-                return _read_all(descriptor, limit)
-            finally:
-                os.close(descriptor)
+            require_file(path, os.stat(real))
+            return part_of(real, limit, offset)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -170,7 +163,7 @@ class RootHost(Host):
 
     def _outside(self, inside: str) -> str:
         asking_for(inside)
-        if not (inside.isascii() or _is_encodable(inside)) or "\0" in inside:
+        if not (inside.isascii() or is_encodable(inside)) or "\0" in inside:
             raise Unavailable(f"{inside!r} is no path")  # out of a damaged file; no file can be called so
         return self.root + inside if self.root != "/" else inside
 
@@ -275,45 +268,6 @@ class LiveHost(RootHost):
 
     def _resolve(self, path: str) -> str:
         return path  # the kernel follows links
-
-
-def _is_encodable(path: str) -> bool:
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError:  # half a character, as JSON can have it
-        return False
-    return True
-
-
-# What opening and reading does to a device nobody knows, and it need not end. This one keeps the kernel's messages.
-_READABLE_DEVICES = ("/dev/kmsg",)
-_NULL = os.makedev(1, 3)  # /dev/null: a link to it in place of a file stands for an empty one
-
-
-def _require_file(path: str, found: os.stat_result) -> None:
-    """Raises Unavailable for what is neither a file nor a directory, which says so itself."""
-    kind = stat.S_IFMT(found.st_mode)
-    if kind in (stat.S_IFREG, stat.S_IFDIR) or path in _READABLE_DEVICES or found.st_rdev == _NULL:
-        return
-    names = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-    raise Unavailable(f"{path}: {names.get(kind, 'a device')} in place of a file")
-
-
-def _read_all(descriptor: int, limit: int) -> bytes:
-    """Piece by piece: the kernel reserves room for a whole request, and refuses 32 MiB under /proc/sys."""
-    pieces = []
-    while limit > 0:
-        try:
-            piece = os.read(descriptor, min(limit, 1 << 16))
-        except BlockingIOError:  # /dev/kmsg has no end: it waits for the next message
-            break
-        except BrokenPipeError:  # /dev/kmsg again: messages were overwritten while they were read; the next ones follow
-            continue
-        if not piece:
-            break
-        pieces.append(piece)
-        limit -= len(piece)
-    return b"".join(pieces)
 
 
 def _kind(mode: int) -> str:
