@@ -119,7 +119,7 @@ def vgpu_guest_host_mismatch(
     nvml: Nvml | Unavailable,
     log: KernelLog | Unavailable,
     guests: VgpuGuests | Unavailable,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Undecided]:
     """The driver in a virtual machine does not fit the vGPU manager of its host.
 
     What: With NVIDIA vGPU two drivers work together: the manager on the host, and the guest's driver in the virtual
@@ -136,7 +136,9 @@ def vgpu_guest_host_mismatch(
     Manager and Guest VM Driver"); https://github.com/NVIDIA/open-gpu-kernel-modules (rpc.c)
     """
     own_driver(confinement)
-    if isinstance(guests, VgpuGuests) and guests.refusals:
+    if isinstance(guests, Unavailable):
+        yield Undecided(str(guests), matters=False)  # it would be a guest's fault, and the host is well
+    elif guests.refusals:
         last = guests.refusals[-1]
         yield Finding(
             f"A virtual machine's driver does not fit this host's vGPU manager: {_reason_in(last)}",

@@ -3,7 +3,6 @@
 A child that is stuck in the kernel cannot be killed; it is abandoned, not waited for.
 """
 
-import json
 import os
 import selectors
 import signal
@@ -11,11 +10,12 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, NamedTuple
 
 from gpudoctor.host import ProbeAnswer, Unavailable
+from gpudoctor.plain_json import plain_json
 
 OUTPUT_LIMIT = 8 * 1024 * 1024
 GRACE = 0.2  # seconds: what a child wrote right before it ended may still be in the pipe
@@ -167,7 +167,7 @@ def collect(children: Sequence[Child], deadline: float) -> list[Ended]:
     """Read all children until they end or the deadline (time.monotonic) passes."""
     pending = {id(child): child for child in children}
     ended: dict[int, Ended] = {}
-    with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, _none_left_behind(pending):
         for child in children:
             for pipe, buffer in zip(pipes(child), (child.stdout, child.stderr), strict=True):
                 os.set_blocking(pipe.fileno(), False)
@@ -197,11 +197,22 @@ def collect(children: Sequence[Child], deadline: float) -> list[Ended]:
     return [ended[id(child)] for child in children]
 
 
+@contextmanager
+def _none_left_behind(pending: Mapping[int, Child]) -> Iterator[None]:
+    """Whoever interrupts the doctor does not reach its children: they are in sessions of their own."""
+    try:
+        yield
+    finally:
+        for child in pending.values():
+            kill_group(child)
+            reap(child, 0)
+
+
 def _failure(child: Child, now: float, deadline: float) -> str:
     if len(child.stdout) > OUTPUT_LIMIT:
         return f"printed more than {OUTPUT_LIMIT >> 20} MiB"
     if now >= deadline and child.process.poll() is None:
-        return f"no answer in {deadline - child.started:.0f} s"
+        return f"no answer in {round(deadline - child.started, 1):g} s"
     return ""
 
 
@@ -259,7 +270,7 @@ def probe_answer(ended: Ended) -> ProbeAnswer:
     if ended.failure:
         return ProbeAnswer(None, ended.failure)
     try:
-        answer = json.loads(ended.stdout)
+        answer = plain_json(ended.stdout)
     except ValueError:
         answer = None
     if isinstance(answer, dict):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.registry import Facts, needs, registry
 from gpudoctor.symptoms import Symptom
+from gpudoctor.time_limit import stop_in_time
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -169,7 +170,7 @@ def diagnose(facts: Facts, checks: Iterable[Check], *, deselected: Iterable[Chec
 def run_check(check: Check, facts: Facts) -> Outcome:
     """One check alone, whatever comes before it."""
     try:
-        said = tuple(facts.call(check.function))
+        said = stop_in_time(lambda: tuple(facts.call(check.function)))
     except NotApplicable as reason:
         return Outcome(check, Status.SKIPPED, reason=str(reason), unasked=isinstance(reason, NotAsked))
     except NotRunning as reason:

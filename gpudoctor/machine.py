@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import (
+    DEEP_TIMEOUT,
     DIGEST_LIMIT,
     GLOBAL_TIMEOUT,
     PROBE_TIMEOUT,
@@ -20,6 +21,8 @@ from gpudoctor.host import (
     SqlValue,
     Unavailable,
 )
+from gpudoctor.plain_files import is_encodable, part_of, require_file
+from gpudoctor.time_limit import asking_for
 
 if TYPE_CHECKING:
     from gpudoctor.children import Child
@@ -46,20 +49,15 @@ class RootHost(Host):
         if path in self._given:
             return self._given[path]
         data = self.read_bytes(path, first or last or READ_LIMIT, offset=-last if last else 0)
+        if data is not None and not (first or last) and len(data) == READ_LIMIT:
+            raise Unavailable(f"{path}: longer than {READ_LIMIT >> 20} MiB")  # half of it would be another answer
         return None if data is None else data.decode("utf-8", "surrogateescape")
 
     def read_bytes(self, path: str, limit: int, *, offset: int = 0) -> bytes | None:
         real = self._real(path)
         try:
-            # Not blocking: a named pipe in place of a log must not stop the doctor.
-            descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                if offset:
-                    size = os.lseek(descriptor, 0, os.SEEK_END)
-                    os.lseek(descriptor, max(0, size + offset) if offset < 0 else offset, os.SEEK_SET)
-                return _read_all(descriptor, limit)
-            finally:
-                os.close(descriptor)
+            require_file(path, os.stat(real))
+            return part_of(real, limit, offset)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -139,8 +137,11 @@ class RootHost(Host):
         from urllib.parse import quote
 
         real = self._real(path)
-        if not os.path.exists(real):
+        status = self.status(path)
+        if status is None:
             return None
+        if status.kind != "file":  # of a named pipe SQLite waits for a writer
+            raise Unavailable(f"{path}: no plain file")
         try:
             # immutable: no lock and no -wal or -shm file is ever left beside the package manager's database.
             with sqlite3.connect(f"file:{quote(real)}?mode=ro&immutable=1", uri=True) as connection:
@@ -161,8 +162,9 @@ class RootHost(Host):
         return self._outside(self._resolve(path))
 
     def _outside(self, inside: str) -> str:
-        if "\0" in inside:  # out of a damaged file; no file can be called so
-            raise Unavailable(f"{inside!r} is no path")
+        asking_for(inside)
+        if not (inside.isascii() or is_encodable(inside)) or "\0" in inside:
+            raise Unavailable(f"{inside!r} is no path")  # out of a damaged file; no file can be called so
         return self.root + inside if self.root != "/" else inside
 
     def _resolve(self, path: str) -> str:
@@ -195,14 +197,23 @@ class RootHost(Host):
 
 
 class LiveHost(RootHost):
-    """This machine. All commands and probes together end by the global deadline, `timeout` seconds from now."""
+    """This machine. All commands and probes together end by the global deadline, `timeout` seconds from now.
+
+    `probe_timeout` is for the probes, `command_timeout` is the most that any one command gets.
+    """
 
     source = "live"
 
-    def __init__(self, timeout: float = GLOBAL_TIMEOUT, probe_timeout: float = PROBE_TIMEOUT) -> None:
+    def __init__(
+        self,
+        timeout: float = GLOBAL_TIMEOUT,
+        probe_timeout: float = PROBE_TIMEOUT,
+        command_timeout: float = DEEP_TIMEOUT,
+    ) -> None:
         super().__init__("/")
         self._deadline = time.monotonic() + timeout
         self._probe_timeout = probe_timeout
+        self._command_timeout = command_timeout
 
     def resolve(self, path: str) -> str | None:
         try:
@@ -215,13 +226,14 @@ class LiveHost(RootHost):
     def run(self, argv: Sequence[str], *, timeout: float = PROBE_TIMEOUT) -> Completed | None:
         from gpudoctor.children import collect, start  # here for start-up: most checks need no command
 
+        asking_for(argv[0])
         try:
             child = start(argv)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise Unavailable(f"{argv[0]}: {error.strerror}") from error
-        (ended,) = collect([child], min(time.monotonic() + timeout, self._deadline))
+        (ended,) = collect([child], self._by(timeout))
         if ended.failure:
             raise Unavailable(f"{argv[0]}: {ended.failure}")
         return Completed(
@@ -234,39 +246,28 @@ class LiveHost(RootHost):
     def probe(self, names: Sequence[str]) -> Mapping[str, ProbeAnswer]:
         from gpudoctor.children import collect, probe_answer, start_probe  # here for start-up
 
+        asking_for("the driver")
         children: list[Child] = [start_probe(name) for name in names]
-        ended = collect(children, min(time.monotonic() + self._probe_timeout, self._deadline))
+        ended = collect(children, self._by(self._probe_timeout))
         return {name: probe_answer(end) for name, end in zip(names, ended, strict=True)}
 
     def try_framework(self, interpreter: str, framework: str, timeout: float) -> ProbeAnswer:
         from gpudoctor.children import collect, probe_answer, start_framework  # here for start-up
 
+        asking_for(interpreter)
         try:
             child = start_framework(interpreter, framework)
         except OSError as error:
             raise Unavailable(f"{interpreter}: {error.strerror}") from error
-        (ended,) = collect([child], min(time.monotonic() + timeout, self._deadline))
+        (ended,) = collect([child], self._by(timeout))
         return probe_answer(ended)
+
+    def _by(self, timeout: float) -> float:
+        """When a child that is started now must have answered."""
+        return min(time.monotonic() + min(timeout, self._command_timeout), self._deadline)
 
     def _resolve(self, path: str) -> str:
         return path  # the kernel follows links
-
-
-def _read_all(descriptor: int, limit: int) -> bytes:
-    """Piece by piece: the kernel reserves room for a whole request, and refuses 32 MiB under /proc/sys."""
-    pieces = []
-    while limit > 0:
-        try:
-            piece = os.read(descriptor, min(limit, 1 << 16))
-        except BlockingIOError:  # /dev/kmsg has no end: it waits for the next message
-            break
-        except BrokenPipeError:  # /dev/kmsg again: messages were overwritten while they were read; the next ones follow
-            continue
-        if not piece:
-            break
-        pieces.append(piece)
-        limit -= len(piece)
-    return b"".join(pieces)
 
 
 def _kind(mode: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from gpudoctor.host import Host, Unavailable
+from gpudoctor.time_limit import stop_in_time
 
 if TYPE_CHECKING:
     from gpudoctor.diagnose import Check
@@ -114,6 +115,15 @@ class Facts:
         except Unavailable as reason:
             return reason
 
+    def get_for_words(self, kind: type[T]) -> T | Unavailable:
+        """For a report's own words. Where finding it out crashes, the outcome of a check that needs it tells so."""
+        try:
+            return self.get(kind)
+        except Unavailable as reason:
+            return reason
+        except Exception as error:  # noqa: BLE001 - a report that one fact could suppress would hide what was found
+            return Unavailable(f"{type(error).__name__}: {error}")
+
     def with_known(self, *facts: object) -> "Facts":
         """The same facts and these; what is found out from now on is not shared."""
         return Facts(self.host, {**self._answers, **{type(fact): fact for fact in facts}})
@@ -149,7 +159,7 @@ class Facts:
         if provider is None:
             raise LookupError(f"no provider for {kind.__qualname__}; is the module that brings it imported?")
         try:
-            return self.call(provider)
+            return stop_in_time(lambda: self.call(provider))
         except Unavailable as reason:
             return reason
 

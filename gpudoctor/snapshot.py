@@ -19,8 +19,10 @@ from gpudoctor.host import (
     SqlValue,
     Unavailable,
 )
+from gpudoctor.plain_json import plain_json
 
 SCHEMA = 1
+_LONGEST = 256 << 20  # characters; a machine with many Python environments has some millions
 
 _NAMED = "pythons"  # no question of the host's: what the user said when it was recorded
 
@@ -241,10 +243,11 @@ def load(path: str) -> SnapshotHost:
     """Open a snapshot file. Raises BadSource, in words for the user, if it is none."""
     try:
         with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+            text = file.read(_LONGEST + 1)
+        document = plain_json(text) if len(text) <= _LONGEST else None
     except OSError as error:
         raise BadSource(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadSource(f"{path}: not a snapshot: {error}") from error
     match document:
         case {"schema": int(schema), "answers": dict(answers)} if schema == SCHEMA:

@@ -141,5 +141,6 @@ def operator_node(folder: Path, user: int) -> Running:
     said = answers(EIGHT, version, MULTIARCH)
     said["nvml"] |= {"return_code": 12, "return_name": "NVML_ERROR_LIBRARY_NOT_FOUND", "library_path": None, "gpus": []}
     said["cuda"] |= {"return_code": None, "return_name": None, "library_path": None, "device_count": None}
+    said["cuda"] |= {"error": "libcuda.so.1: cannot open shared object file: No such file or directory"}
     packages = listed({f"linux-image-{SERVER}": "6.8.0-87.88", "linux-image-generic": "6.8.0-87.88"}, {"": UBUNTU_CORE})
     return running(folder, files, packages=packages, cards=EIGHT, said=said, user=user)

@@ -12,14 +12,22 @@ from gpudoctor.facts.deep import DeepWanted
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT, Unavailable
 from gpudoctor.registry import Facts, load_plugins, registry
+from gpudoctor.time_limit import limit
 
 
 def check(options: CheckOptions) -> int:
     """Diagnose the machine that the options name, print or write the report. Returns the exit code."""
+    timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
+    with limit(timeout):
+        report, text = _report(options, timeout)
+    deliver(text, options.output)
+    return report.exit_code
+
+
+def _report(options: CheckOptions, timeout: float) -> tuple[Report, str]:
     import time
 
     began = time.monotonic()
-    timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
     facts = Facts(
         open_host(options.root, options.kernel, options.snapshot, timeout, options.python),
         {ExpectedGpus: ExpectedGpus(options.expect_gpus), DeepWanted: DeepWanted(options.deep)},
@@ -32,13 +40,10 @@ def check(options: CheckOptions) -> int:
         from gpudoctor.reports.json_report import as_json
 
         load_plugins(fixes=True)  # the report names the fixes of each finding
-        text = as_json("check", report, facts, duration_ms)
-    else:
-        from gpudoctor.reports.text import as_text
+        return report, as_json("check", report, facts, duration_ms)
+    from gpudoctor.reports.text import as_text
 
-        text = as_text(report, facts, duration_ms, colour=options.output is None and wants_colour())
-    deliver(text, options.output)
-    return report.exit_code
+    return report, as_text(report, facts, duration_ms, colour=options.output is None and wants_colour())
 
 
 def _announce_trials(facts: Facts) -> None:
@@ -46,7 +51,7 @@ def _announce_trials(facts: Facts) -> None:
     from gpudoctor.facts.deep import frameworks_of
     from gpudoctor.facts.python_environments import PythonEnvironments
 
-    environments = facts.get_or_reason(PythonEnvironments)
+    environments = facts.get_for_words(PythonEnvironments)
     if facts.host.source != "live" or isinstance(environments, Unavailable):
         return
     for one in environments.environments:

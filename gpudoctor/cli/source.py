@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gpudoctor.cli import BadUsage
-from gpudoctor.host import GLOBAL_TIMEOUT, Host
+from gpudoctor.host import GLOBAL_TIMEOUT, PROBE_TIMEOUT, Host
 from gpudoctor.machine import LiveHost, RootHost
 
 
@@ -33,7 +33,11 @@ def _machine(root: str | None, kernel: str | None, snapshot: str | None, timeout
         from gpudoctor.snapshot import load  # here for start-up
 
         return load(snapshot)
-    return RootHost(root, kernel) if root else LiveHost(timeout, min(timeout, 10.0))
+    if root:
+        return RootHost(root, kernel)
+    # All children leave some time for the files and for the report; of a short time one child leaves the others some.
+    share = 0.6 * timeout if timeout < GLOBAL_TIMEOUT else timeout
+    return LiveHost(timeout - min(0.2 * timeout, 2.0), min(share, PROBE_TIMEOUT), share)
 
 
 def _python(host: Host, path: str) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
+from gpudoctor.facts.probe_answers import checked
 from gpudoctor.facts.system import Confinement
 from gpudoctor.host import Host, NotRunning, ProbeAnswer, Unavailable
 from gpudoctor.registry import fact
@@ -85,7 +86,8 @@ def driver_answers(
         tuple(sorted(name for name in modules.users if name.startswith("nvidia"))),
         tuple(node.path for node in nodes.nodes),
     )
-    return DriverAnswers(before, host.probe(("nvml", "cuda", "processes")))
+    answers = host.probe(("nvml", "cuda", "processes"))
+    return DriverAnswers(before, {name: checked(name, answer) for name, answer in answers.items()})
 
 
 @fact

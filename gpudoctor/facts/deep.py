@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gpudoctor.facts.probe_answers import checked_trial
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.host import Host, NotRunning, Unavailable
 from gpudoctor.registry import fact
@@ -105,7 +106,7 @@ def _try(host: Host, environment: PythonEnvironment, framework: str) -> Framewor
     if not environment.interpreter:
         return nothing._replace(unavailable=f"{environment.prefix} has no interpreter any more")
     try:
-        answer, failure = host.try_framework(environment.interpreter, framework, TRIAL_TIMEOUT)
+        answer, failure = checked_trial(host.try_framework(environment.interpreter, framework, TRIAL_TIMEOUT))
     except NotRunning:
         raise
     except Unavailable as reason:

@@ -61,7 +61,7 @@ def kernel_log(host: Host) -> KernelLog:
             messages = (line.partition(";")[2] for line in records.splitlines() if line[:1].isdigit())
             return KernelLog(tuple(_of_interest(messages)), _RECORDS)
         printed = host.run(["dmesg"])
-        if printed is not None and printed.exit_code == 0:
+        if printed is not None and printed.exit_code == 0 and _is_log(printed.stdout):
             return KernelLog(tuple(_of_interest(_message(line) for line in printed.stdout.splitlines())), "dmesg")
         refusals.append(_refusal(printed.stderr) if printed is not None else "there is no dmesg")
     except NotRunning:
@@ -79,8 +79,13 @@ def kernel_log(host: Host) -> KernelLog:
     raise Unavailable(f"the kernel's log cannot be read: {'; '.join(refusals)}; as root it can")
 
 
+def _is_log(text: str) -> bool:
+    """Nothing at all, or bytes that are no text, are no log in which nothing of interest stands."""
+    return bool(text.strip()) and "\0" not in text
+
+
 def _refusal(message: str) -> str:
-    return message.strip().splitlines()[-1] if message.strip() else "dmesg failed"
+    return message.strip().splitlines()[-1] if message.strip() else "dmesg printed no log"
 
 
 def concerns_gpu(message: str) -> bool:

@@ -13,7 +13,7 @@ from gpudoctor.facts.package_manager import PackageManager
 from gpudoctor.facts.package_names import is_of_interest
 from gpudoctor.facts.package_order import dpkg_order
 from gpudoctor.facts.wanted import Wanted
-from gpudoctor.host import READ_LIMIT, Host, NotRunning, Unavailable
+from gpudoctor.host import Host, NotRunning, Unavailable
 from gpudoctor.registry import fact
 
 
@@ -97,10 +97,7 @@ def _apt(host: Host) -> PackageOffers:
 def _list(host: Host, path: str, *, compressed: bool) -> str:
     """Raises Unavailable for a compressed list where apt's own reader cannot be run, and for one that is too long."""
     if not compressed:
-        text = host.read(path) or ""
-        if len(text) >= READ_LIMIT:
-            raise Unavailable(f"{path} is longer than {READ_LIMIT >> 20} MiB")
-        return text
+        return host.read(path) or ""
     try:
         done = host.run((_HELPER, "cat-file", path))
     except NotRunning as reason:

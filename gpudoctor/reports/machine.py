@@ -43,11 +43,11 @@ class MachineSummary(NamedTuple):
 
 def machine_summary(facts: Facts) -> MachineSummary:
     """From facts that the checks have found out already."""
-    system = facts.get_or_reason(OperatingSystem)
-    kernel = facts.get_or_reason(Kernel)
-    driver = facts.get_or_reason(LoadedDriver)
-    confinement = facts.get_or_reason(Confinement)
-    asked = facts.get_or_reason(DriverAnswers)
+    system = facts.get_for_words(OperatingSystem)
+    kernel = facts.get_for_words(Kernel)
+    driver = facts.get_for_words(LoadedDriver)
+    confinement = facts.get_for_words(Confinement)
+    asked = facts.get_for_words(DriverAnswers)
     return MachineSummary(
         facts.host.source,
         "" if isinstance(system, Unavailable) else f"{system.id} {system.version}".strip(),
@@ -64,7 +64,7 @@ def machine_summary(facts: Facts) -> MachineSummary:
 
 
 def _pythons(facts: Facts) -> tuple[PythonSummary, ...]:
-    environments, builds = facts.get_or_reason(PythonEnvironments), facts.get_or_reason(FrameworkBuilds)
+    environments, builds = facts.get_for_words(PythonEnvironments), facts.get_for_words(FrameworkBuilds)
     if isinstance(environments, Unavailable) or isinstance(builds, Unavailable):
         return ()
     frameworks: dict[str, list[str]] = {}
@@ -79,19 +79,19 @@ def _pythons(facts: Facts) -> tuple[PythonSummary, ...]:
 
 
 def _trials(facts: Facts) -> tuple[FrameworkTrial, ...]:
-    trials = facts.get_or_reason(DeepTrials)
+    trials = facts.get_for_words(DeepTrials)
     return () if isinstance(trials, Unavailable) else trials.trials
 
 
 def _gpu_names(facts: Facts) -> tuple[str, ...]:
     """NVML's names; the table's where NVML has no answer; those of a text where there is no machine."""
-    nvml = facts.get_or_reason(Nvml)
+    nvml = facts.get_for_words(Nvml)
     if not isinstance(nvml, Unavailable) and nvml.gpus:
         return tuple(gpu.name or f"GPU {gpu.number}: {gpu.return_name}" for gpu in nvml.gpus)
-    gpus = facts.get_or_reason(PciGpus)
+    gpus = facts.get_for_words(PciGpus)
     if not isinstance(gpus, Unavailable):
         return tuple(gpu.label for gpu in gpus.gpus)
-    named = facts.get_or_reason(ComputeGpus)
+    named = facts.get_for_words(ComputeGpus)
     return () if isinstance(named, Unavailable) else tuple(gpu.name for gpu in named.gpus if gpu.name)
 
 

@@ -128,7 +128,7 @@ def test_a_guest_whose_host_is_too_old() -> None:
 
 def test_the_guest_is_judged_while_the_hosts_log_is_not_there() -> None:
     assert status(MISMATCH, log(*TOO_OLD), NONE, without=(VgpuGuests,)) is Status.FOUND
-    assert status(MISMATCH, NONE, without=(VgpuGuests, KernelLog)) is Status.OK  # driver.rm-init-failed is unknown then
+    assert status(MISMATCH, NONE, without=(VgpuGuests, KernelLog)) is Status.UNKNOWN  # as driver.rm-init-failed is then
 
 
 def test_a_host_with_a_guest_that_does_not_fit() -> None:
@@ -145,3 +145,8 @@ def test_the_mismatch_explains_that_the_gpu_does_not_start() -> None:
     failed = f"NVRM: GPU {ADDRESS}: RmInitAdapter failed! (0x26:0xffff:1463)"
     told = explained(VgpuGuests(()), log(*TOO_OLD, failed), NONE, cuda(100, "CUDA_ERROR_NO_DEVICE"))
     assert {"driver.rm-init-failed", "driver.cuda-init-failed"} <= set(told[MISMATCH])
+
+
+def test_a_journal_that_cannot_be_read_is_not_one_without_refusals() -> None:
+    seen = outcome(MISMATCH, without=(VgpuGuests,))
+    assert (seen.status, seen.matters, seen.reason) == (Status.UNKNOWN, False, "not told")

@@ -1,6 +1,8 @@
 """A sick child cannot hurt the doctor: hang, crash, flood, stubborn children and their own children."""
 
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +76,23 @@ def test_a_probe_runs_with_our_own_import_path(
     monkeypatch.setenv("PYTHONPATH", str(folder))
     answer = LiveHost().probe(["processes"])["processes"]
     assert answer.failure == ""
+
+
+def test_many_children_of_a_child_end_with_it() -> None:
+    child = start(["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; echo started; exit 0"])
+    (ended,) = collect([child], time.monotonic() + 20)
+    assert ended.stdout == b"started\n"
+    deadline = time.monotonic() + 5
+    while _alive(child.process.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _alive(child.process.pid) == []
+
+
+def _alive(group: int) -> list[int]:
+    """The processes of a group, but for those that only wait to be collected by their parent."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended while we looked
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            found += [int(stat.parent.name)] if int(its_group) == group and state != "Z" else []
+    return found

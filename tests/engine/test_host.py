@@ -86,9 +86,36 @@ def test_bytes_that_are_no_text_survive(root: Path) -> None:
     assert os.fsdecode(b"na\xffme") in (host.list("/etc") or ())
 
 
-def test_a_pipe_in_place_of_a_file_does_not_hang(root: Path) -> None:
+def test_a_pipe_in_place_of_a_file_does_not_hang_and_is_not_an_empty_one(root: Path) -> None:
     os.mkfifo(root / "etc/pipe")
-    assert RootHost(str(root)).read("/etc/pipe") == ""
+    host = RootHost(str(root))
+    with pytest.raises(Unavailable, match="/etc/pipe: a named pipe in place of a file"):
+        host.read("/etc/pipe")
+    with pytest.raises(Unavailable, match="/etc/pipe: no plain file"):
+        host.query("/etc/pipe", "select 1")
+
+
+def test_devices_are_not_read_but_for_the_one_that_stands_for_an_empty_file() -> None:
+    host = LiveHost()
+    assert host.read("/dev/null") == ""
+    for device in ("/dev/zero", "/dev/urandom"):
+        with pytest.raises(Unavailable, match=f"{device}: a device in place of a file"):
+            host.read(device)
+
+
+def test_a_text_that_is_too_long_is_not_read_in_half(root: Path) -> None:
+    with (root / "etc/huge").open("wb") as file:
+        file.truncate(10 << 30)
+    host = RootHost(str(root))
+    with pytest.raises(Unavailable, match="/etc/huge: longer than 32 MiB"):
+        host.read("/etc/huge")
+    assert host.read("/etc/huge", first=3) == "\0\0\0"
+
+
+def test_a_path_that_no_file_can_have(root: Path) -> None:
+    for path in ("/etc/\ud800", "/etc/\0"):
+        with pytest.raises(Unavailable, match="is no path"):
+            RootHost(str(root)).read(path)
 
 
 def test_a_directory_in_place_of_a_file_is_said(root: Path) -> None:

@@ -103,6 +103,19 @@ def test_one_lost_gpu_of_eight_does_not_hide_the_others(diagnose: Diagnose, kind
     assert as_text(report, facts, 1, colour=False).count("NVIDIA A100") >= 1
 
 
+def test_a_lost_gpu_hides_neither_the_healthy_nor_another_sick_one(diagnose: Diagnose) -> None:
+    gpus = [a100(0), a100(1, every="!15"), a100(2, remapped_rows="0 2 0 1"), a100(3)]
+    report, facts = diagnose(machine(gpus), gpus=4, expect=4)
+    found = {(ranked.check.id, ranked.finding.subject) for ranked in report.findings}
+    assert ("health.fallen-off-bus", "0000:08:00.0") in found
+    assert ("health.row-remap", "0000:09:00.0") in found
+    assert {subject for _, subject in found} <= {"0000:08:00.0", "0000:09:00.0", ""}
+    assert report.exit_code == 2
+    host = json.loads(as_json("check", report, facts, 1))["host"]
+    assert host["gpus"].count("NVIDIA A100-SXM4-80GB") == 3
+    assert any("GPU_IS_LOST" in gpu or "GPU 1" in gpu for gpu in host["gpus"])
+
+
 @pytest.mark.parametrize("sickness", ["hang", "hang-ignoring-sigterm", "hang-with-grandchild", "abort", "segfault"])
 def test_a_hang_or_a_crash_costs_the_deadline_and_one_unknown(diagnose: Diagnose, sickness: str) -> None:
     began = time.monotonic()

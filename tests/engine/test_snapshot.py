@@ -112,6 +112,7 @@ def test_a_damaged_answer_is_unknown(answer: object) -> None:
         (b'{"answers": {}}', "not a snapshot"),
         (b'{"schema": 99, "answers": {}}', "schema 99"),
         (b"[" * 100_000, "not a snapshot"),
+        (b'{"schema": 1, "answers": {"probe nvml": {"answer": {"power_w": NaN}}}}', "not a snapshot: NaN is no number"),
     ],
 )
 def test_a_file_that_is_no_snapshot(tmp_path: Path, content: bytes, said: str) -> None:
@@ -209,3 +210,9 @@ def test_a_home_elsewhere_is_redacted_too() -> None:
     found = redacted(answers)  # type: ignore[arg-type]
     assert "anna" not in json.dumps(found)
     assert found["list /home/user1/.pyenv/versions"] == ["3.11.7"]
+
+
+def test_a_file_without_end_is_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpudoctor.snapshot._LONGEST", 1000)
+    with pytest.raises(BadSource, match="/dev/zero: not a snapshot"):
+        load("/dev/zero")

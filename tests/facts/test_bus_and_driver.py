@@ -244,8 +244,9 @@ def test_answers_become_facts_and_failures_reasons() -> None:
 @pytest.mark.parametrize(
     "junk", [{}, {"gpus": 3}, {"gpus": [{"index": "x", "compute_capability": [1]}, None]}, {"return_code": "?"}]
 )
-def test_a_strange_answer_is_no_crash(junk: dict[str, Json]) -> None:
-    _asked({"nvml": {"answer": junk}}).get(Nvml)
+def test_a_strange_answer_is_none(junk: dict[str, Json]) -> None:
+    with pytest.raises(Unavailable, match="NVML: no usable answer"):
+        _asked({"nvml": {"answer": junk}}).get(Nvml)
 
 
 def test_without_a_driver_nobody_is_asked(tmp_path: Path) -> None:

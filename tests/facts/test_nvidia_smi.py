@@ -4,8 +4,10 @@ import re
 
 import pynvml
 import pytest
+from gpudoctor.checks import _return_codes
 from nvidia_smi_runs import A100_BYTES, DATA, DRIVER, RUNS, Run, assert_healthy, read, refused, run_of
 
+from gpudoctor.facts import nvidia_smi_cells
 from gpudoctor.facts.nvidia_smi import read_nvidia_smi
 from gpudoctor.host import Unavailable
 from gpudoctor.knowledge import nvml_codes, table_dates
@@ -146,3 +148,12 @@ def test_names_of_return_codes_are_those_of_the_binding() -> None:
     known = nvml_codes()
     assert {code: known.get(code) for code in names} == names
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", table_dates()["nvml_codes"])
+
+
+def test_the_codes_that_stand_as_numbers_in_the_code_are_the_tables() -> None:
+    known = nvml_codes()
+    for room in (_return_codes, nvidia_smi_cells):
+        for name in ("GPU_IS_LOST", "RESET_REQUIRED", "UNKNOWN", "NO_PERMISSION", "LIBRARY_NOT_FOUND"):
+            code = getattr(room, name, None)
+            assert code is None or known[code] == f"NVML_ERROR_{name}"
+    assert known[_return_codes.VERSION_MISMATCH] == "NVML_ERROR_LIB_RM_VERSION_MISMATCH"

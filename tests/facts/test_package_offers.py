@@ -76,10 +76,10 @@ def test_of_several_revisions_the_newest_comes_last(tmp_path):
 
 
 def test_a_list_that_is_not_read_to_its_end_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpudoctor.facts.package_offers.READ_LIMIT", 64)
+    monkeypatch.setattr("gpudoctor.machine.READ_LIMIT", 64)
     path = f"{APT}/{DEBIAN}_non-free_binary-amd64_Packages"
     found = offers(tmp_path, {path: STANZA.format("libcuda1", "1")})
-    assert found == PackageOffers((), (f"{path} is longer than 0 MiB",))
+    assert found == PackageOffers((), (f"{path}: longer than 0 MiB",))
 
 
 def test_of_a_repository_for_anything_only_what_concerns_the_gpu_counts(tmp_path):

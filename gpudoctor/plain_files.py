@@ -1,0 +1,60 @@
+"""Bytes of files, whatever lies in their place: a named pipe, a device, a file without end cannot stop the reader."""
+
+import os
+import stat
+
+from gpudoctor.host import Unavailable
+
+# What opening and reading does to a device nobody knows, and it need not end. This one keeps the kernel's messages.
+_READABLE_DEVICES = ("/dev/kmsg",)
+_NULL = os.makedev(1, 3)  # /dev/null: a link to it in place of a file stands for an empty one
+
+
+def require_file(path: str, found: os.stat_result) -> None:
+    """Raises Unavailable for what is neither a file nor a directory, which says so itself."""
+    kind = stat.S_IFMT(found.st_mode)
+    if kind in (stat.S_IFREG, stat.S_IFDIR) or path in _READABLE_DEVICES:
+        return
+    if kind == stat.S_IFCHR and found.st_rdev == _NULL:
+        return
+    names = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    raise Unavailable(f"{path}: {names.get(kind, 'a device')} in place of a file")
+
+
+def part_of(path: str, limit: int, offset: int) -> bytes:
+    """At most `limit` bytes from `offset` on (negative: from the end). Raises OSError."""
+    # Not blocking: what was a file a moment ago may be a named pipe now.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if offset:
+            size = os.lseek(descriptor, 0, os.SEEK_END)
+            os.lseek(descriptor, max(0, size + offset) if offset < 0 else offset, os.SEEK_SET)
+        return _read_all(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def is_encodable(path: str) -> bool:
+    """Can a file be called so?"""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # half a character, as JSON can have it
+        return False
+    return True
+
+
+def _read_all(descriptor: int, limit: int) -> bytes:
+    """Piece by piece: the kernel reserves room for a whole request, and refuses 32 MiB under /proc/sys."""
+    pieces = []
+    while limit > 0:
+        try:
+            piece = os.read(descriptor, min(limit, 1 << 16))
+        except BlockingIOError:  # /dev/kmsg has no end: it waits for the next message
+            break
+        except BrokenPipeError:  # /dev/kmsg again: messages were overwritten while they were read; the next ones follow
+            continue
+        if not piece:
+            break
+        pieces.append(piece)
+        limit -= len(piece)
+    return b"".join(pieces)
