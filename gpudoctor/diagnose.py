@@ -190,10 +190,11 @@ def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, O
     if own.status not in (Status.FOUND, Status.UNKNOWN) or own.not_running:
         return own
     roots = [outcomes[outcome.cause] if outcome.status is Status.BLOCKED else outcome for outcome in before]
-    # What could not be told for one reason is said once: by the first check that met it. What an old snapshot does not
-    # have is said once for all checks, in the reports.
+    # What could not be told for one reason is said once: by the first check that met it, and for which it matters as
+    # much. What an old snapshot does not have is said once for all checks, in the reports.
     once = own.status is Status.UNKNOWN and not own.not_recorded
-    same = [root for root in roots if once and root.status is own.status and root.reason == own.reason]
+    unknown = [root for root in roots if once and root.status is own.status and root.matters >= own.matters]
+    same = [root for root in unknown if root.reason == own.reason]
     # A mere warning must not cover up that something which matters could not be told.
     least = Severity.ERROR if own.matters else Severity.WARNING
     roots = [root for root in roots if root.status is Status.FOUND and _worst(root) >= least]
