@@ -47,7 +47,8 @@ def shared_memory_small(
 
     What: PyTorch's data loaders hand batches over in /dev/shm, and NCCL lets the processes of one machine talk
     there. A container gets 64 MiB of it unless it asks for more: data loaders then die of a bus error, and NCCL
-    stops with "unhandled system error". A program that uses neither does not notice.
+    stops with "unhandled system error". A program that uses neither does not notice: with one GPU it is what every
+    container gets and most never miss, so that only those with several GPUs are warned.
 
     Proof: The size of the file system at /dev/shm, in /proc/self/mountinfo.
 
@@ -58,6 +59,8 @@ def shared_memory_small(
     https://docs.pytorch.org/docs/stable/multiprocessing.html
     """
     count = _with_gpu(confinement, nodes)
+    if count == 1:  # nothing tells whether data loaders run here; where they fail, `explain` knows their words
+        return
     if mounts.shared_memory is None:
         if not mounts.told:
             yield Undecided("the size of /dev/shm is not known", matters=False)
@@ -65,14 +68,12 @@ def shared_memory_small(
     size = mounts.shared_memory_bytes
     if size is None or size >= _ENOUGH_SHARED:
         return
-    users = f"NCCL between its {count} GPUs, and data loaders of PyTorch," if count > 1 else "data loaders of PyTorch"
     yield Finding(
-        f"/dev/shm of this {confinement.container} container has {_words(size)}: {users} may fail for want of room.",
+        f"/dev/shm of this {confinement.container} container has {_words(size)}: NCCL between its {count} GPUs, and "
+        "data loaders of PyTorch, may fail for want of room.",
         "/dev/shm",
         (Evidence("/proc/self/mountinfo", f"/dev/shm: {mounts.shared_memory.text}"),),
         larger_shared_memory(confinement.container),
-        # With one GPU many programs never need more, and it is what every container gets.
-        None if count > 1 else Severity.INFO,
     )
 
 

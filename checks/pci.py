@@ -9,12 +9,14 @@ from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement
+from gpudoctor.facts.xids import xid_lines
 
 from ._causes import WHY_NVML_FAILS
 from ._gpus import named, nvml_by_address, silent_gpus
 from ._return_codes import GPU_IS_LOST
 
 _BUS = "/sys/bus/pci/devices"
+_FALLEN_OFF = 79  # as an Xid
 
 
 @check(
@@ -166,10 +168,10 @@ def fallen_off_bus(
         code = Evidence("NVML", f"GPU {answer.number}: {answer.return_code} {answer.return_name}")
         proofs.setdefault(place, []).append(code)
     if isinstance(log, KernelLog):
-        for line in log.lines:
-            address = _lost_in(line)
-            if address:
-                proofs.setdefault(address, []).append(Evidence(log.source, line))
+        # Also from before the driver was loaded anew: that brings no GPU back, and NVML says which are well.
+        for told in xid_lines(log.lines):
+            if told.number == _FALLEN_OFF and not told.of_switch:
+                proofs.setdefault(told.address, []).append(Evidence(log.source, told.line))
     names = {gpu.address: named(gpu) for gpu in gpus.gpus}
     where = "On the host: save" if confinement.container else "Save"
     for place, evidence in sorted(proofs.items()):
@@ -182,16 +184,6 @@ def fallen_off_bus(
                 f"{where} your work, switch the machine off completely, then on (a warm restart is not enough). If it "
                 "happens again, check power cables and supply, seat and temperature; do not reinstall the driver.",
             )
-
-
-def _lost_in(line: str) -> str:
-    """The address in a line "NVRM: Xid (PCI:0000:04:00): 79, ...", with its function; "" in others."""
-    _, found, rest = line.partition("Xid (PCI:")
-    address, _, number = rest.partition("):")
-    if not found or number.strip().partition(",")[0].split(" ")[0] != "79":
-        return ""
-    address = address.lower()
-    return address if "." in address else f"{address}.0"
 
 
 def _names(line: str, address: str) -> bool:

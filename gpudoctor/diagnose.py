@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple, TypeVar
 
-from gpudoctor.host import NotRunning, Unavailable
+from gpudoctor.host import NotRecorded, NotRunning, Unavailable
 from gpudoctor.registry import Facts, needs, registry
 from gpudoctor.symptoms import Symptom
 from gpudoctor.time_limit import stop_in_time
@@ -94,6 +94,7 @@ class Outcome(NamedTuple):
     matters: bool = False  # an unknown (or a crash) that forbids to call the machine fine
     cause: str = ""  # of a blocked one: the id of the finding that explains it
     not_running: bool = False  # an unknown that was to be expected: nothing runs that could be asked
+    not_recorded: bool = False  # an unknown of a snapshot: nobody asked for it then
     unasked: bool = False  # a skipped one that nobody has asked for
 
 
@@ -176,7 +177,8 @@ def run_check(check: Check, facts: Facts) -> Outcome:
     except NotRunning as reason:
         return Outcome(check, Status.UNKNOWN, reason=str(reason), not_running=True)
     except Unavailable as reason:
-        return Outcome(check, Status.UNKNOWN, reason=str(reason), matters=check.severity is Severity.ERROR)
+        matters, old = check.severity is Severity.ERROR, isinstance(reason, NotRecorded)
+        return Outcome(check, Status.UNKNOWN, reason=str(reason), matters=matters, not_recorded=old)
     except Exception:  # noqa: BLE001 - one broken check must not hide what the others found
         from traceback import format_exc
 
@@ -194,8 +196,11 @@ def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, O
     if own.status not in (Status.FOUND, Status.UNKNOWN) or own.not_running:
         return own
     roots = [outcomes[outcome.cause] if outcome.status is Status.BLOCKED else outcome for outcome in before]
-    # What could not be told for one reason is said once: by the first check that met it.
-    same = [root for root in roots if root.status is own.status is Status.UNKNOWN and root.reason == own.reason]
+    # What could not be told for one reason is said once: by the first check that met it, and for which it matters as
+    # much. What an old snapshot does not have is said once for all checks, in the reports.
+    once = own.status is Status.UNKNOWN and not own.not_recorded
+    unknown = [root for root in roots if once and root.status is own.status and root.matters >= own.matters]
+    same = [root for root in unknown if root.reason == own.reason]
     # A mere warning must not cover up that something which matters could not be told.
     least = Severity.ERROR if own.matters else Severity.WARNING
     roots = [root for root in roots if root.status is Status.FOUND and _worst(root) >= least]

@@ -27,6 +27,10 @@ class NotRunning(Unavailable):
     """Only a running machine can tell, and this source is a disk. Expected there, so it never makes a check fail."""
 
 
+class NotRecorded(Unavailable):
+    """A snapshot does not have the answer: nobody asked when it was recorded, mostly an older gpudoctor."""
+
+
 class BadSource(Exception):
     """What the user named is no machine: not a root, not a snapshot. The text says what is wrong with it."""
 

@@ -14,6 +14,7 @@ from gpudoctor.host import (
     Completed,
     FileStatus,
     Host,
+    NotRecorded,
     NotRunning,
     ProbeAnswer,
     SqlValue,
@@ -135,7 +136,7 @@ class SnapshotHost(Host):
         try:
             answer = self._answers[key]
         except KeyError:
-            raise Unavailable(f"not in the snapshot: {key}") from None
+            raise NotRecorded(f"not in the snapshot: {key}") from None
         if isinstance(answer, dict) and isinstance(answer.get("unavailable"), str):
             kind = NotRunning if answer.get("not_running") else Unavailable
             raise kind(answer["unavailable"])
@@ -233,6 +234,8 @@ class RecordingHost(Host):
     def _record(self, key: str, ask: Callable[[], Json]) -> None:
         try:
             self.answers[key] = ask()
+        except NotRecorded:
+            pass  # the replay raises it again: a recording of a snapshot has what that has, and no more
         except NotRunning as reason:
             self.answers[key] = {"unavailable": str(reason), "not_running": True}
         except Unavailable as reason:

@@ -7,7 +7,7 @@ from gpudoctor.facts.answers import Nvml, NvmlGpu
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.system import Boot
-from gpudoctor.host import Host, NotRunning, Unavailable
+from gpudoctor.host import Host, NotRecorded, NotRunning, Unavailable
 from gpudoctor.registry import fact
 
 
@@ -65,13 +65,14 @@ def bench_record(host: Host, environment: Environment | Unavailable) -> BenchRec
     newest: dict[str, BenchedGpu] = {}
     unread: list[str] = []
     damaged: list[str] = []
-    folders = _folders(variables)
-    for folder in folders:
+    for folder in _folders(variables):
         path = f"{folder}/{NAME}"
         try:
             text = host.read(path, first=_LARGEST)
         except NotRunning:
             continue  # a state folder below /run or the like, on a disk
+        except NotRecorded:
+            continue  # the machine was recorded before there was a benchmark to ask for
         except Unavailable as reason:
             unread.append(str(reason))
             continue
@@ -86,8 +87,6 @@ def bench_record(host: Host, environment: Environment | Unavailable) -> BenchRec
             key = gpu.uuid or gpu.pci_address or gpu.name
             if key not in newest or newest[key].at < gpu.at:
                 newest[key] = gpu
-    if host.source == "snapshot" and len(unread) == len(folders):
-        unread.clear()  # recorded before there was a benchmark to ask for
     if damaged and not newest:
         raise Unavailable("; ".join(damaged))
     return BenchRecord(tuple(newest.values()), (*unread, *damaged))

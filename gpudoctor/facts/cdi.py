@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpudoctor.facts.container_engines import not_recorded_then
 from gpudoctor.host import Host, NotRunning, Unavailable, quietly
 from gpudoctor.registry import fact
 
@@ -60,8 +59,8 @@ _ON_DEMAND = ("/dev/nvidia-uvm", "/dev/nvidia-modeset", "/dev/nvidiactl")
 
 @fact
 def cdi_specifications(host: Host) -> CdiSpecifications:
-    """From the folders that container engines read. Raises Unavailable for machines recorded before this was asked."""
-    not_recorded_then(host, FOLDERS[0])
+    """From the folders that container engines read. Raises NotRecorded for machines recorded before this was asked."""
+    host.status(FOLDERS[0])  # an old snapshot has nothing of all this
     found: list[CdiSpecification] = []
     unread: list[str] = []
     for path in _paths(host, unread):

@@ -1,11 +1,30 @@
 """What the driver reported as Xid since this boot: which GPU, which number, and what it said."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.registry import fact
+
+
+class XidLine(NamedTuple):
+    """One line of the log in which the driver reported something, as it stands there."""
+
+    address: str  # of the PCI bus, "0000:04:00.0"; its domain is 0000 where the driver names none
+    domain_named: bool  # False: old drivers leave the domain out
+    number: int  # 79
+    text: str  # "GPU has fallen off the bus."
+    process: str  # "python3 (4711)", "" where the driver does not know it
+    line: str  # as the log has it
+    of_switch: bool = False  # an SXid: the address is an NVSwitch's
+
+    def may_be_of(self, gpu: str) -> bool:
+        """Is it of the GPU with this address? Also where the driver names no domain, and the rest is the same."""
+        if self.of_switch:
+            return False
+        own, asked = (address.lower().partition(".")[0] for address in (self.address, gpu))
+        return own == asked or (not self.domain_named and own.partition(":")[2] == asked.partition(":")[2])
 
 
 class Xid(NamedTuple):
@@ -58,30 +77,43 @@ _XID = (
 _PROCESS = r"pid=([^,]{1,40})(?:, name=([^,]{0,40}))?(?:, |$)"
 
 
+def xid_lines(lines: Iterable[str]) -> Iterator[XidLine]:
+    """What is reported in these lines of the kernel's log, in their order; other lines are passed over."""
+    for line in lines:
+        found = re.search(_XID, line) if "Xid (" in line else None
+        if found is None:
+            continue
+        of_switch, place, number, text = found.groups()
+        known = None if of_switch else re.match(_PROCESS, text)
+        yield XidLine(
+            _address(place),
+            place.count(":") == 2,
+            int(number),
+            (text[known.end() :] if known else text).strip(),
+            _process(known) if known else "",
+            line,
+            bool(of_switch),
+        )
+
+
 @fact
 def xids(log: KernelLog) -> Xids:
     """From the kernel's log. The lines of each GPU are in the order in which the driver wrote them."""
     reports: list[Xid] = []
     faults: list[SwitchFault] = []
     settled: set[str] = set()
-    anew = False
-    for line in reversed(log.lines):
-        anew = anew or _LOADED in line
-        found = re.search(_XID, line) if "Xid (" in line else None
-        if found is None:
+    loaded = max((place for place, line in enumerate(log.lines) if _LOADED in line), default=0)
+    rows = [(row, True) for row in xid_lines(log.lines[:loaded])]
+    rows += [(row, False) for row in xid_lines(log.lines[loaded:])]
+    for row, before in reversed(rows):
+        if row.of_switch:
+            if row.text.startswith("Fatal") and not before:
+                faults.append(SwitchFault(row.address, row.number, row.line))
             continue
-        of_switch, place, number, text = found.groups()
-        address = _address(place)
-        if of_switch:
-            if text.startswith("Fatal") and not anew:
-                faults.append(SwitchFault(address, int(number), line))
-            continue
-        known = re.match(_PROCESS, text)
-        text = text[known.end() :] if known else text
-        if int(number) == RECOVERY and _recovery_in(text) == _NONE:
-            settled.add(address)
-        process = _process(known) if known else ""
-        reports.append(Xid(address, int(number), text.strip(), process, line, anew or address in settled))
+        if row.number == RECOVERY and _recovery_in(row.text) == _NONE:
+            settled.add(row.address)
+        stands_no_more = before or row.address in settled
+        reports.append(Xid(row.address, row.number, row.text, row.process, row.line, stands_no_more))
     return Xids(tuple(reports), tuple(faults), log.source)
 
 

@@ -83,4 +83,6 @@ def outcome_of(outcome: Outcome) -> dict[str, object]:
         row["matters"] = True
     if outcome.not_running:
         row["not_running"] = True
+    if outcome.not_recorded:
+        row["not_recorded"] = True
     return row

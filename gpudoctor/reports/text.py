@@ -9,6 +9,8 @@ from gpudoctor.reports.machine import MachineSummary, machine_summary
 
 WIDTH = 80
 
+_NOT_RECORDED = "not in the snapshot: gpudoctor did not ask for this when it was recorded"
+
 STYLES = {
     "error": "\x1b[1;31m",
     "warning": "\x1b[1;33m",
@@ -89,11 +91,17 @@ def finding_lines(ranked: Ranked, colour: bool, *, when: str = "", remedy: str =
 
 
 def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
-    """One line for all that is fine, else a line per domain; what could not be told, and why, is never folded away."""
+    """One line for all that is fine, else a line per domain; what could not be told, and why, is never folded away.
+
+    What an old snapshot does not have is one line as well: its reason is the same for all.
+    """
     domains: dict[str, list[Outcome]] = {}
     idle: dict[tuple[str, str], int] = {}
+    not_recorded: list[str] = []
     for outcome in outcomes:
-        if outcome.status is Status.UNKNOWN and outcome.not_running:
+        if outcome.status is Status.UNKNOWN and outcome.not_recorded:
+            not_recorded.append(outcome.check.id)
+        elif outcome.status is Status.UNKNOWN and outcome.not_running:
             why = ("not asked", outcome.reason.partition(": ")[2] or outcome.reason)
             idle[why] = idle.get(why, 0) + 1
         elif outcome.status is Status.SKIPPED:
@@ -105,9 +113,7 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
     clean = {name: members for name, members in domains.items() if all(m.status is Status.OK for m in members)}
     if clean:
         counted = ", ".join(f"{domain} {len(members)}" for domain, members in sorted(clean.items()))
-        word = styled("ok".ljust(width), STYLES["ok"] if colour else "")
-        first, *more = wrapped(counted, " " * (width + 1))
-        yield from (f"{word} {first[width + 1 :]}", *more)
+        yield from _labelled("ok", counted, width, colour)
     for domain, members in sorted(domains.items()):
         if domain in clean:
             continue
@@ -117,10 +123,24 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
         mark = "unknown" if counts[Status.UNKNOWN] or counts[Status.CRASHED] else "ok" if counts[Status.OK] else ""
         yield f"{styled(domain.ljust(width), STYLES[mark] if colour and mark else '')} {said}"
         yield from _reasons(members)
+    if not_recorded:
+        named = f" ({', '.join(not_recorded)})" if len(not_recorded) < 4 else ""
+        yield from _labelled("unknown", f"{_counted(len(not_recorded))}: {_NOT_RECORDED}{named}", width, colour)
     for (word, reason), count in idle.items():
-        checks = f"{count} check{'s' if count > 1 else ''}"
+        checks = _counted(count)
         hanging = " " * (width + 1)
         yield from wrapped(f"{word.ljust(width)} {checks}: {reason}", "", DIM if colour else "", hanging=hanging)
+
+
+def _counted(count: int) -> str:
+    return f"{count} check{'s' if count > 1 else ''}"
+
+
+def _labelled(word: str, text: str, width: int, colour: bool) -> Iterator[str]:
+    """The word in its own style, and the text beside it."""
+    first, *more = wrapped(text, " " * (width + 1))
+    yield f"{styled(word.ljust(width), STYLES[word] if colour else '')} {first[width + 1 :]}"
+    yield from more
 
 
 def _reasons(members: Sequence[Outcome]) -> Iterator[str]:

@@ -295,11 +295,23 @@ LOG = """[ 1.0] NVRM: loading NVIDIA UNIX x86_64 Kernel Module  570.86.10
 [ 3.0] NVRM: Xid (PCI:0000:0A:00): 79, GPU has fallen off the bus.
 [ 4.0] NVRM: Xid (PCI:0000:07:00): 13, Graphics Exception
 [ 5.0] NVRM: Xid (PCI:0007:00): 8, an old driver's way
+[ 6.0] NVRM: Xid (PCI:0000:0C:00 GPU-I:05): 94, pid=7194, Contained: SM (0x1)
+[ 7.0] NVRM: Xid (0000:0c:00): 14, an older driver's way
+[ 8.0] nvidia-nvswitch0: SXid (PCI:0000:0d:00.0): 20034, Fatal, Link 30 LTSSM Fault Up
+[ 9.0] NVRM: Xid (PCI:0000:0d:00): what has no number is none
 """
 
 
 @pytest.mark.parametrize(
-    ("address", "number"), [("0000:07:00.0", 3), ("0000:0a:00.0", 1), ("0000:0b:00.0", 0), ("0001:07:00.0", 1)]
+    ("address", "number"),
+    [
+        ("0000:07:00.0", 3),
+        ("0000:0a:00.0", 1),
+        ("0000:0b:00.0", 0),
+        ("0001:07:00.0", 1),
+        ("0000:0C:00.0", 2),
+        ("0000:0d:00.0", 0),
+    ],
 )
 def test_xids_are_counted_for_each_gpu(tmp_path: Path, address: str, number: int) -> None:
     commands = {("dmesg",): Completed(("dmesg",), 0, LOG, "")}

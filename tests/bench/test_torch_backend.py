@@ -19,7 +19,7 @@ import pytest
 from gpudoctor.bench.datasets.digits import digits_split
 from gpudoctor.bench.devices.device import CannotRun
 from gpudoctor.bench.devices.precision import precisions_of
-from gpudoctor.bench.job import Event, Job, Level, Phase
+from gpudoctor.bench.job import LEFT_OUT, Event, Job, Level, Phase
 from gpudoctor.bench.judge import Observed, conclude_device, judge_device
 from gpudoctor.bench.measuring.materials import numerics_materials, reference_run
 from gpudoctor.bench.measuring.timing import Protocol
@@ -29,6 +29,7 @@ from gpudoctor.bench.planning.plan import benchmark_batch
 from gpudoctor.bench.pytorch import backend as torch_backend
 from gpudoctor.bench.pytorch import child as torch_child
 from gpudoctor.bench.pytorch import memory as torch_memory
+from gpudoctor.bench.pytorch import rates as torch_rates
 from gpudoctor.bench.pytorch import timing as torch_timing
 from gpudoctor.bench.pytorch.backend import layers_of, materials_file, python_with_torch, torch_launch
 from gpudoctor.bench.pytorch.device import DoesNotTrain, TorchDevice, open_torch, uuid_of
@@ -352,6 +353,49 @@ def test_out_of_memory_halves_the_batch_twice_and_says_so():
     assert tried[3:] == [1024, 512, 256]
 
 
+def rates_told(monkeypatch, refused):
+    """What the throughput phase measures and says where these convolutions and trainings end in an error."""
+
+    def measure(what):
+        def measured(device, precision, rates, task, say):
+            if (what, precision) in refused:
+                raise refused[what, precision]
+            return {"what": what, "precision": precision}
+
+        return measured
+
+    for what in ("convolution", "training"):
+        monkeypatch.setattr(torch_rates, what, measure(what))
+    monkeypatch.setattr(torch_rates, "_product", lambda device, precision, task, say: {"what": "product"})
+    monkeypatch.setattr(torch_rates, "_copy", lambda device, task, say: {"what": "copy"})
+    monkeypatch.setattr(torch_rates, "_link", lambda device, task, say: [])
+    said = []
+    task = {"busy": False, "in_short": False, "product": 1024, "copied": 1 << 20, "sent": 1 << 20}
+    device = with_free_memory(8 << 30)._replace(precisions=("fp32", "fp16"))
+    rates = torch_rates.measure_throughput(device, task, said.append)
+    return [(rate["what"], rate["precision"]) for rate in rates if "precision" in rate], said
+
+
+def test_a_rate_that_memory_does_not_suffice_for_is_left_out_and_the_others_stay(monkeypatch):
+    refused = {
+        ("convolution", "fp32"): MemoryError("600 MiB of memory are free, too little for a batch worth timing"),
+        ("training", "fp16"): RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    }
+    rates, said = rates_told(monkeypatch, refused)
+    assert rates == [("convolution", "fp16"), ("training", "fp32")]
+    assert said == [
+        f"{LEFT_OUT}convolution in fp32: not enough memory is free "
+        "(MemoryError: 600 MiB of memory are free, too little for a batch worth timing)",
+        f"{LEFT_OUT}training in fp16: not enough memory is free "
+        "(RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB)",
+    ]
+
+
+def test_what_fails_for_another_reason_than_memory_is_not_left_out(monkeypatch):
+    with pytest.raises(RuntimeError, match="launch failure"):
+        rates_told(monkeypatch, {("training", "fp32"): RuntimeError("CUDA error: unspecified launch failure")})
+
+
 @pytest.mark.parametrize(
     ("error", "end", "reason", "lost"),
     [
@@ -450,6 +494,16 @@ def test_a_fault_of_a_real_torch_is_found(python_with_real_torch, materials, wha
     before = WRAPPED.format(what=what, fault=fault)
     result = judged(heard_from(python_with_real_torch, materials, job=job, before=before), job)[phase]
     assert result.status is Status.FAILED, result.reason
+
+
+@pytest.mark.slow
+def test_a_training_for_which_a_real_torch_has_no_memory_is_left_out(python_with_real_torch, materials):
+    job = JOB._replace(phases=(Phase.THROUGHPUT,))
+    before = WRAPPED.format(what="max_pool2d", fault="raise RuntimeError('CUDA out of memory. 9 GiB')")
+    result = judged(heard_from(python_with_real_torch, materials, job=job, before=before), job)["throughput"]
+    whats = {rate["what"] for rate in result.numbers["rates"]}
+    assert whats == {"product", "copy", "to device", "to host", "convolution"}
+    assert result.numbers["left_out"][0].startswith("training in fp32: not enough memory is free")
 
 
 @pytest.mark.slow

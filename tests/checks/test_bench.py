@@ -312,3 +312,13 @@ def test_a_snapshot_from_before_there_was_a_benchmark_says_nothing() -> None:
     load_plugins()
     facts = Facts(SnapshotHost({}), {Environment: Environment({"HOME": "/home/bob"}, ())})
     assert facts.get(BenchRecord) == BenchRecord((), ())
+
+
+def test_records_that_could_not_be_read_stay_unread_in_a_snapshot(tmp_path: Path) -> None:
+    folders = ("var/lib/gpudoctor/bench.json", "home/bob/.local/state/gpudoctor/bench.json")
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)  # a folder where a file belongs
+    host = RecordingHost(tree(tmp_path))
+    live = recorded(host)
+    assert len(live.unread) == len(folders)
+    assert recorded(SnapshotHost(host.answers)) == live

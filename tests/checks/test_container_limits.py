@@ -49,8 +49,11 @@ def test_the_usual_size_is_too_small_for_several_gpus(engine: str, words: str) -
     assert registry.checks[SHARED].severity is Severity.WARNING
 
 
-def test_with_one_gpu_it_is_good_to_know_and_no_more() -> None:
-    assert finding(SHARED, DOCKER, shared("size=64000k")).severity is Severity.INFO
+@pytest.mark.parametrize("size", ["size=65536k", "size=64000k"])
+def test_with_one_gpu_what_every_container_gets_is_nothing_to_tell(size: str) -> None:
+    assert status(SHARED, DOCKER, shared(size)) is Status.OK
+    assert status(SHARED, Confinement("docker", True), nodes("none", wsl=True), shared(size)) is Status.OK
+    assert status(SHARED, DOCKER, shared()._replace(shared_memory=None, told=False)) is Status.OK
 
 
 @pytest.mark.parametrize("size", ["size=1048576k", "size=262144k", "size=8g", "", "size=50%"])
@@ -112,7 +115,7 @@ def test_needs_the_nodes(check: str) -> None:
 
 
 def test_containers_in_wsl_have_limits_too() -> None:
-    assert finding(SHARED, Confinement("docker", True), nodes("none", wsl=True), shared())
+    assert finding(LOCKED, Confinement("docker", True), nodes("none", wsl=True), locked(65536, *RDMA))
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,18 @@ def test_each_proof_is_enough(facts: tuple[object, ...]) -> None:
     assert finding(LOST, *facts).subject == SECOND
 
 
+@pytest.mark.parametrize("place", ["PCI:0004:00", "0000:04:00", "PCI:0000:04:00 GPU-I:05", "PCI:00000000:04:00.0"])
+def test_a_loss_is_of_the_same_gpu_however_the_driver_writes_its_address(place: str) -> None:
+    line = XID.replace("PCI:0000:04:00", place)
+    assert finding(LOST, TWO, log(line), nvml(answer())).subject == SECOND
+    assert status(LOST, TWO, log(line), nvml(answer(), answer(1, SECOND))) is Status.OK
+
+
+def test_the_lines_of_a_loss_are_told_in_the_order_of_the_log() -> None:
+    again = XID.replace("79, pid='<unknown>', name=<unknown>", "79, pid=7, name=again")
+    assert evidence_of(finding(LOST, TWO, log(XID, again))).splitlines() == [f"dmesg: {XID}", f"dmesg: {again}"]
+
+
 def test_lost_gpu_is_told_when_nvml_hangs() -> None:
     assert finding(LOST, TWO, log(XID), without=(Nvml,)).subject == SECOND
 
@@ -145,6 +157,7 @@ def test_gpu_that_came_back() -> None:
 def test_other_xids_are_no_loss() -> None:
     assert status(LOST, TWO, log(XID.replace("79,", "13,")), nvml()) is Status.OK
     assert status(LOST, TWO, log("NVRM: Xid (PCI:0000:04:00): 119, Timeout after 79 s"), nvml()) is Status.OK
+    assert status(LOST, TWO, log(XID.replace("NVRM: Xid", "nvidia-nvswitch0: SXid")), nvml()) is Status.OK
 
 
 def test_fallen_off_in_a_container() -> None:

@@ -56,7 +56,7 @@ def container(
 def test_all_is_well_with_one_gpu(tmp_path: Path) -> None:
     seen = container(tmp_path)
     assert seen.found == []
-    assert [ranked.check.id for ranked in seen.report.findings] == ["container.shared-memory-small"]  # as information
+    assert seen.report.findings == ()  # not even as information: its /dev/shm has what every container gets
     assert seen.report.exit_code == 0
     assert seen.plan.chosen == ()
 

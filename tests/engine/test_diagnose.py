@@ -201,6 +201,19 @@ def test_what_could_not_be_told_for_one_reason_is_said_once() -> None:
     assert report.exit_code == 3
 
 
+def test_a_reason_that_matters_is_not_hidden_behind_a_check_for_which_it_does_not() -> None:
+    checks = [
+        _check("a.asks", _no_season, severity=Severity.WARNING),
+        _check("b.asks-too", _no_season, after=("a.asks",)),
+    ]
+    report = diagnose(_facts(rain=True), checks)
+    assert [(outcome.status, outcome.matters) for outcome in report.outcomes] == [
+        (Status.UNKNOWN, False),
+        (Status.UNKNOWN, True),
+    ]
+    assert report.exit_code == 3
+
+
 @pytest.mark.parametrize("severity", [Severity.WARNING, Severity.ERROR])
 def test_only_an_error_explains_that_what_matters_could_not_be_told(severity: Severity) -> None:
     checks = [_check("a.wet", _wet, severity=severity), _check("b.asks", _no_season, after=("a.wet",))]

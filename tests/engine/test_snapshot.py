@@ -5,11 +5,14 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from command_line import gpudoctor
 
-from gpudoctor.host import BadSource, Host, NotRunning, Unavailable
+from gpudoctor.host import BadSource, Host, NotRecorded, NotRunning, Unavailable
 from gpudoctor.machine import LiveHost, RootHost
 from gpudoctor.redact import redacted
 from gpudoctor.snapshot import RecordingHost, SnapshotHost, as_document, load
+
+MACHINES = Path(__file__).parents[1] / "machines"
 
 
 def _ask_everything(host: Host) -> list[object]:
@@ -67,8 +70,49 @@ def test_ignorance_is_recorded_with_its_reason_and_kind(root: Path) -> None:
 
 
 def test_what_was_not_asked_is_unknown(root: Path) -> None:
-    with pytest.raises(Unavailable, match="not in the snapshot: read /etc/other"):
+    with pytest.raises(NotRecorded, match="not in the snapshot: read /etc/other"):
         SnapshotHost({}).read("/etc/other")
+
+
+def test_what_was_not_asked_is_not_in_a_recording_of_a_recording_either(root: Path) -> None:
+    first = RecordingHost(RootHost(str(root)))
+    first.read("/etc/os-release")
+    second = RecordingHost(SnapshotHost(first.answers))
+    assert second.read("/etc/os-release")
+    with pytest.raises(NotRecorded, match="read /etc/other"):
+        second.read("/etc/other")
+    assert second.answers == first.answers
+
+
+def _recorded_before(tmp_path: Path, *paths: str) -> str:
+    """A recorded machine in which nobody had asked for these paths yet."""
+    machine = json.loads((MACHINES / "bookworm-healthy.json").read_text(encoding="utf-8"))
+    answers = machine["answers"].items()
+    machine["answers"] = {asked: answer for asked, answer in answers if not any(path in asked for path in paths)}
+    (tmp_path / "old.json").write_text(json.dumps(machine), encoding="utf-8")
+    return str(tmp_path / "old.json")
+
+
+def test_what_an_old_snapshot_does_not_have_is_one_line_of_the_report(tmp_path: Path) -> None:
+    path = _recorded_before(tmp_path, "dockerd", "nvidia-ctk", "/etc/cdi", "/var/lib/dpkg/status")
+    outcomes = json.loads(gpudoctor("check", "--snapshot", path, "--format", "json").stdout)["outcomes"]
+    unknown = {outcome["check"]: outcome for outcome in outcomes if outcome.get("not_recorded")}
+    assert {outcome["status"] for outcome in unknown.values()} == {"unknown"}
+    assert unknown["container.docker-snap"]["reason"] == "not in the snapshot: status /usr/bin/dockerd"
+    assert unknown["container.cdi-stale"]["reason"].startswith("not in the snapshot: ")
+    assert any(check.startswith("packages.") for check in unknown)
+    text = " ".join(gpudoctor("check", "--snapshot", path).stdout.split())
+    words = "not in the snapshot: gpudoctor did not ask for this when it was recorded"
+    assert f"unknown {len(unknown)} checks: {words}" in text
+    assert text.count("not in the snapshot") == 1
+
+
+def test_few_checks_that_an_old_snapshot_cannot_tell_are_named(tmp_path: Path) -> None:
+    path = _recorded_before(tmp_path, "dockerd")
+    only = ("--only", "container.docker-snap", "--only", "container.docker-desktop")
+    text = " ".join(gpudoctor("check", "--snapshot", path, *only).stdout.split())
+    assert "unknown 2 checks: not in the snapshot" in text
+    assert "when it was recorded (container.docker-desktop, container.docker-snap)" in text
 
 
 def test_commands_and_probes_are_replayed_and_never_run(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from gpudoctor.facts.kernel_log import KernelLog
-from gpudoctor.facts.xids import Xid, Xids
+from gpudoctor.facts.xids import Xid, XidLine, Xids, xid_lines
 from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.knowledge.xid import KnownXid, action_words, known_xid
 from gpudoctor.registry import Facts, load_plugins
@@ -67,6 +67,31 @@ def test_every_shape_the_driver_prints(line: str, gpu: str, number: int, process
 )
 def test_other_lines_are_none(line: str) -> None:
     assert xids(line) == Xids((), (), "dmesg")
+
+
+def test_the_lines_are_read_in_the_order_of_the_log_whoever_they_are_of() -> None:
+    first = "NVRM: Xid (PCI:0007:00): 31, pid=9, name=a, Ch 00000002"
+    second = "nvidia-nvswitch3: SXid (PCI:0000:05:00.0): 12028, Non-fatal, Link 32 egress"
+    assert list(xid_lines((first, "NVRM: Xid (PCI:): 79", second))) == [
+        XidLine("0000:07:00.0", False, 31, "Ch 00000002", "a (9)", first),
+        XidLine("0000:05:00.0", True, 12028, "Non-fatal, Link 32 egress", "", second, of_switch=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "address", "theirs"),
+    [
+        ("PCI:0000:07:00", "0000:07:00.0", True),
+        ("PCI:00000000:0A:00.0", "0000:0a:00.0", True),
+        ("PCI:0001:07:00", "0000:07:00.0", False),
+        ("PCI:0000:07:00", "0000:08:00.0", False),
+        ("PCI:0007:00", "0001:07:00.0", True),  # an old driver names no domain: it may be this one
+        ("PCI:0007:00", "0001:08:00.0", False),
+    ],
+)
+def test_whose_a_line_may_be(place: str, address: str, theirs: bool) -> None:
+    (line,) = xid_lines([f"NVRM: Xid ({place}): 31, Ch 00000002"])
+    assert line.may_be_of(address) is theirs
 
 
 def test_the_newest_comes_first() -> None:

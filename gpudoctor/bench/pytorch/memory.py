@@ -45,11 +45,16 @@ def halving(device: TorchDevice, count: int, work: Callable[[int], Rate], say: S
             if not is_out_of_memory(error) or halved == _HALVINGS or count < 2:
                 raise
         # After the except clause: the error held on to the tensors of the frames that it came through.
-        if device.traits is not None:
-            device.torch.cuda.empty_cache()
+        release(device)
         say(f"out of memory with {count:,} images: trying {count // 2:,}")
         count //= 2
     raise AssertionError("the last attempt returns or raises")
+
+
+def release(device: TorchDevice) -> None:
+    """Give back the memory of the GPU that PyTorch keeps and does not use."""
+    if device.traits is not None:
+        device.torch.cuda.empty_cache()
 
 
 def noise(device: TorchDevice, shape: Sequence[int], precision: str, seed: int) -> Tensor:

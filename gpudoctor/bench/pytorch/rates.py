@@ -5,10 +5,19 @@ import math
 from typing import Any, Dict, List
 
 from gpudoctor.bench.pytorch.convolving import convolution, training
-from gpudoctor.bench.pytorch.device import DoesNotTrain, Tensor, TorchDevice, compute_in
+from gpudoctor.bench.pytorch.device import (
+    DoesNotTrain,
+    Tensor,
+    TorchDevice,
+    compute_in,
+    in_words,
+    is_out_of_memory,
+)
 from gpudoctor.bench.pytorch.learning import Say, largest
-from gpudoctor.bench.pytorch.memory import fitting, mib, noise
+from gpudoctor.bench.pytorch.memory import fitting, mib, noise, release
 from gpudoctor.bench.pytorch.timing import Rate, clock_of, rate_of, time_calls
+
+_LEFT_OUT = "left out: "  # as gpudoctor.bench.job.LEFT_OUT
 
 _CHECKED_ROWS = 64
 _AT_ONCE = 512  # rows that the CPU widens to float64 at a time
@@ -19,7 +28,8 @@ def measure_throughput(device: TorchDevice, task: Dict[str, Any], say: Say) -> L
     """The rates, in the order and words of phases.throughput; none while somebody else computes on the GPU.
 
     task: `busy`, `in_short` (no convolutions, no training), `layers` (of the net that trains), and what
-    phases.throughput.Sizes holds. Out of memory with half the batch and a quarter of it passes through.
+    phases.throughput.Sizes holds. A convolution or training for which the memory does not suffice, with a quarter of
+    its batch either, is left out, and `say` hears of it.
     """
     if task["busy"]:
         say("nothing is timed while somebody else computes on this GPU")
@@ -30,9 +40,17 @@ def measure_throughput(device: TorchDevice, task: Dict[str, Any], say: Say) -> L
     if task["in_short"]:
         return rates
     precisions = [one for one in ("fp32", "fp16") if one in device.precisions and (device.traits or one == "fp32")]
-    for measure in (convolution, training):
+    for what, measure in (("convolution", convolution), ("training", training)):
         for precision in precisions:
-            rates.append(measure(device, precision, rates, task, say))
+            try:
+                rates.append(measure(device, precision, rates, task, say))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # What was measured before is worth more than a skipped phase.
+                say(f"{_LEFT_OUT}{what} in {precision}: not enough memory is free ({in_words(error)})")
+            # After the except clause: the error held on to the tensors of the frames that it came through.
+            release(device)
     return rates
 
 

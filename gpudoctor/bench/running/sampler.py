@@ -17,6 +17,7 @@ from gpudoctor.bench.running.lines import Speaker, end_all, listen, listen_to_th
 from gpudoctor.bench.verdicts.clocks import REASONS
 from gpudoctor.children import own_python, signal_failure
 from gpudoctor.facts.kernel_log import kernel_log
+from gpudoctor.facts.xids import xid_lines
 from gpudoctor.host import Host, Unavailable
 
 INTERVAL = 0.1  # seconds between two samples of a GPU
@@ -184,15 +185,13 @@ def summarise(samples: Sequence[Sample], began: float, ended: float) -> dict[str
 def count_xids(host: Host, pci_address: str) -> int | None:
     """How often the driver reported an error (Xid) of this GPU, "0000:07:00.0", in the kernel's log since the boot.
 
-    None: this user may not read the log. "NVRM: Xid (PCI:0000:07:00): 79, ..." is one; old drivers write (PCI:0007:00).
+    None: this user may not read the log. What an old driver says without a domain counts for a GPU of any domain.
     """
     try:
-        lines = kernel_log(host).matching("Xid (PCI:")
+        log = kernel_log(host)
     except Unavailable:
         return None
-    slot = pci_address.lower().rpartition(".")[0] or pci_address.lower()
-    places = [line.partition("Xid (PCI:")[2].partition(")")[0].lower().partition(".")[0] for line in lines]
-    return sum(place in (slot, f"00{slot.partition(':')[2]}") for place in places)
+    return sum(told.may_be_of(pci_address) for told in xid_lines(log.lines))
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, float] | None:
