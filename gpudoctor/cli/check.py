@@ -33,6 +33,11 @@ def check(options: CheckOptions) -> int:
 
         load_plugins(fixes=True)  # the report names the fixes of each finding
         text = as_json("check", report, facts, duration_ms)
+    elif options.format == "html":
+        from gpudoctor.reports.html import as_html  # here for start-up, like every format but text
+
+        load_plugins(fixes=True)
+        text = as_html("check", report, facts, duration_ms)
     else:
         from gpudoctor.reports.text import as_text
 
