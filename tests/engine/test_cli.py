@@ -232,6 +232,7 @@ def test_check_imports_nothing_heavy(root: Path) -> None:
         assert "gpudoctor.diagnose" in modules
         heavy = {"numpy", "torch", "tensorflow", "jax", "cupy", "pynvml", "typer", "rich", "packaging", "distro"}
         heavy |= {"click", "pydantic", "importlib.metadata", "dataclasses", "inspect", "gpudoctor.bench"}
+        heavy |= {"html", "gpudoctor.reports.html"}
         assert not modules & heavy, arguments
 
 

@@ -159,7 +159,8 @@ def _steps(label: str, last: int, least: int = 0) -> Axis:
 
 
 def _loss_axis(values: Sequence[float]) -> Axis:
-    return Axis("", amount, *spanning(values or [1.0]))
+    ticks = spanning(values)
+    return Axis("", amount, ticks[0], ticks[-1], ticks)
 
 
 def _ends(points: Sequence[object], values: Sequence[object], what: str) -> str:
@@ -177,7 +178,7 @@ def _rates(phase: PhaseResult) -> Element:
     columns = {name: cells for name, cells in columns.items() if any(cells)}
     rows = [(name_of_rate(rate), *(cells[place] for cells in columns.values())) for place, rate in enumerate(rates)]
     title = f"Rates of the phase {phase.name}"
-    return element("div", element("h3", title), table(title, ("What", *columns), rows), class_="part")
+    return element("div", element("h3", title), table(title, ("What", *columns), rows, "numbers"), class_="part")
 
 
 def _share(rate: Mapping[str, Any]) -> Node:
@@ -213,7 +214,7 @@ def _readings(health: Mapping[str, Any]) -> Element | None:
     return element(
         "div",
         element("h3", f"What NVML read meanwhile, {health.get('samples', 0):,} times"),
-        table("Readings during the run", ("Reading", "Least", "Middle", "Most"), rows),
+        table("Readings during the run", ("Reading", "Least", "Middle", "Most"), rows, "numbers"),
         element("p", f"What held the clocks, by share of the readings: {', '.join(reasons)}.", class_="note")
         if reasons
         else None,

@@ -71,13 +71,14 @@ def chart(
     return element("figure", element("figcaption", title), drawing, _key(keys) if len(keys) > 1 else None)
 
 
-def spanning(values: Sequence[float]) -> tuple[float, float]:
-    """From nought, or less, to a round number above all of them."""
-    high = max((*values, 0.0))
-    low = min((*values, 0.0))
-    step = 10 ** math.floor(math.log10(max(high - low, 1e-12)))
-    step = next(step * part for part in (0.2, 0.25, 0.5, 1.0, 2.0, 2.5) if (high - low) / (step * part) <= _TICKS + 1)
-    return math.floor(low / step) * step, max(math.ceil(high / step) * step, step)
+def spanning(values: Sequence[float]) -> tuple[float, ...]:
+    """Round numbers at equal steps, the first at nought or below all values, the last above them."""
+    high, low = max((*values, 0.0)), min((*values, 0.0))
+    size = max(high - low, 1e-12)
+    power = 10.0 ** math.floor(math.log10(size))
+    step = next(power * part for part in (0.2, 0.25, 0.5, 1.0, 2.0, 2.5) if size / (power * part) <= _TICKS + 1)
+    first, last = math.floor(low / step), max(math.ceil(high / step), 1)
+    return tuple(step * number for number in range(first, last + 1))
 
 
 def _at(x: Axis, y: Axis, point: tuple[float, float]) -> tuple[float, float]:

@@ -65,4 +65,6 @@ def _measured(curve: LearningCurve) -> Element:
         for point in points
     ]
     heads = ("Training images", "Passes", "Loss", "Accuracy", "95 % interval", "Took")
-    return section("How accuracy grows", picture, table("A row for each number of training images", heads, rows))
+    return section(
+        "How accuracy grows", picture, table("A row for each size of the training set", heads, rows, "numbers")
+    )
