@@ -156,8 +156,9 @@ def test_a_row_leads_to_its_finding(open_page: Open) -> None:
 
 def test_a_click_on_the_command_takes_it_whole_and_nothing_else(open_page: Open) -> None:
     page = open_page("sick").page
-    page.locator("pre.command").first.click()
-    assert page.evaluate("getSelection().toString()").strip() == "gpudoctor fix --only cupy.multiple-packages"
+    page.locator("pre.command").nth(2).click()
+    line = "gpudoctor fix --only torch.cpu-only --python /home/ada/train/.venv"
+    assert page.evaluate("getSelection().toString()").strip() == line
 
 
 def test_on_paper_the_proof_is_unfolded_and_the_page_is_light(open_page: Open) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,20 @@ def test_the_cause_comes_first_then_what_it_explains_then_what_to_do_and_the_pro
     assert said.index("It explains") < said.index("What to do") < said.index("Proof")
 
 
-def test_the_command_of_a_finding_works(headers: Any) -> None:
+def test_the_command_of_a_finding_shows_the_repair(headers: Any) -> None:
     (line,) = texts(headers, "pre.command")
     program, *arguments = line.split()
     assert program == "gpudoctor"
     done = gpudoctor(*arguments, "--dry-run", "--snapshot", HEADERS)
     assert done.returncode == 0
     assert "linux-headers-6.1.0-56-amd64" in done.stdout
+
+
+def test_the_command_names_the_environment_as_a_shell_takes_it(sick: str) -> None:
+    first, second, third = (shlex.split(line) for line in texts(read_page(sick), "pre.command"))
+    assert first == ["gpudoctor", "fix", "--only", "cupy.multiple-packages", "--python", EVE]
+    assert second == ["gpudoctor", "fix", "--only", "health.fallen-off-bus"]
+    assert third == ["gpudoctor", "fix", "--only", "torch.cpu-only", "--python", ADA]
 
 
 def test_names_that_are_markup_stay_text(sick: str) -> None:

@@ -1,5 +1,6 @@
 """The report of `check` as a page: the cause first, what it explains, what to do; proof folded, nothing left out."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status, explained_by
@@ -107,7 +108,8 @@ def _remedy(ranked: Ranked) -> Element | None:
     parts: list[Node] = [element("p", *prose(ranked.finding.remedy))] if ranked.finding.remedy else []
     if fixes:
         parts.append(element("p", "gpudoctor plans it step by step, shows every step, and asks before it begins:"))
-        parts.append(command(f"gpudoctor fix --only {id}"))
+        where = ["--python", ranked.finding.environment] if ranked.finding.environment else []
+        parts.append(command(shlex.join(["gpudoctor", "fix", "--only", id, *where])))
         first = "It takes the least invasive that helps here:" if len(fixes) > 1 else "It would:"
         parts.append(element("p", first, class_="note"))
         parts.append(listed((element("span", *prose(fix.title)) for fix in fixes), "ways"))
