@@ -232,6 +232,11 @@ def _explains(cause: Finding, consequence: Finding) -> bool:
     return not devices or cause.subject == consequence.subject
 
 
+def explained_by(cause: Finding, outcome: Outcome) -> tuple[Finding, ...]:
+    """Of an outcome's findings those that this finding explains, given that the outcome is a consequence of it."""
+    return tuple(finding for finding in outcome.findings if _explains(cause, finding))
+
+
 def _is_device(subject: str) -> bool:
     """Is it a PCI address like "0000:01:00.0"?"""
     return len(subject) == 12 and subject[4] == subject[7] == ":" and subject[10] == "."

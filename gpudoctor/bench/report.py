@@ -44,7 +44,7 @@ def as_text(result: BenchResult) -> str:
     for note in result.notes:
         lines += _row("Note", note)
     lines += _row("Time", f"{result.seconds:.1f} s in all, level {result.level}, seed {result.seed}")
-    lines += _row("Versions", _versions(result))
+    lines += _row("Versions", versions_of(result))
     if result.versions.get("os"):
         lines += _row("System", str(result.versions["os"]))
     return "\n".join(lines) + "\n"
@@ -75,11 +75,14 @@ def _others(judgements: Sequence[Judgement], said: str) -> list[str]:
     return [line for one in judgements if one.text != said for line in _row("", one.text)]
 
 
-def _rate(rate: Mapping[str, Any]) -> str:
-    # Of a convolution there are two: through patches, and the fast one.
+def name_of_rate(rate: Mapping[str, Any]) -> str:
+    """ "product fp32". Of a convolution there are two: through patches, and the fast one."""
     path = str(rate.get("detail", "")).rpartition(", ")[2] if rate["what"] == "convolution" else ""
-    name = " ".join(word for word in (rate["what"], rate["precision"], path) if word)
-    line = f"    {name:<{_LABEL + 12}}{amount(rate['median']):>9} {rate['unit']:<9}"
+    return " ".join(word for word in (rate["what"], rate["precision"], path) if word)
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    line = f"    {name_of_rate(rate):<{_LABEL + 12}}{amount(rate['median']):>9} {rate['unit']:<9}"
     if rate.get("share") is not None:
         line += f"{rate['share']:5.0%} of {amount(rate['peak'])}"
         if rate.get("clock_mhz"):
@@ -110,7 +113,8 @@ def _bar(loss: float, longest: float) -> str:
     return "#" * min(_BAR, max(1, round(_BAR * loss / longest)))
 
 
-def _versions(result: BenchResult) -> str:
+def versions_of(result: BenchResult) -> str:
+    """What it ran with, in words."""
     known = dict(result.versions)
     for device in result.devices:
         known.update({name: version for name, version in device.versions.items() if version})

@@ -10,7 +10,18 @@ from typer._click.exceptions import ClickException  # typer exports only some of
 from gpudoctor import __version__
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.bench_app import bench_app
-from gpudoctor.cli.declared import Format, KernelName, Output, OutputFormat, Pythons, Root, SnapshotFile, Timeout
+from gpudoctor.cli.declared import (
+    Format,
+    KernelName,
+    Output,
+    OutputFormat,
+    Pythons,
+    ReportFormat,
+    ReportOutputFormat,
+    Root,
+    SnapshotFile,
+    Timeout,
+)
 from gpudoctor.cli.options import CheckOptions
 
 app = typer.Typer(
@@ -63,7 +74,7 @@ def check_command(
     snapshot: SnapshotFile = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check or domain; repeatable.")] = None,
     skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this check or domain; repeatable.")] = None,
-    format: OutputFormat = Format.TEXT,
+    format: ReportOutputFormat = ReportFormat.TEXT,
     output: Output = None,
     expect_gpus: Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")] = None,
     timeout: Annotated[

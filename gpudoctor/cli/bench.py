@@ -61,9 +61,16 @@ def bench(options: BenchOptions) -> int:
         save_run(result)
     except OSError as error:  # the answer counts for more than its copy
         print(f"gpudoctor: `check` will not know of this run: {error}", file=sys.stderr)
-    deliver(
-        json.dumps(result.to_json(), indent=1) + "\n" if options.format == "json" else as_text(result), options.output
-    )
+    match options.format:
+        case "json":
+            text = json.dumps(result.to_json(), indent=1) + "\n"
+        case "html":
+            from gpudoctor.reports.html.bench import as_html
+
+            text = as_html(result)
+        case _:
+            text = as_text(result)
+    deliver(text, options.output)
     if options.save_baseline is not None:
         try:
             save_baseline(options.save_baseline, result)

@@ -51,7 +51,16 @@ def bench_curve(
         curve = run_curve(Task(data, net, wanted, seed), split, backend, lambda line: print(line, file=sys.stderr))
     except (DamagedData, BadArchitecture) as error:
         raise BadUsage(str(error)) from error
-    deliver(as_json(curve) if format == "json" else as_text(curve), output)
+    match format:
+        case "json":
+            text = as_json(curve)
+        case "html":
+            from gpudoctor.reports.html.learning_curve import as_html
+
+            text = as_html(curve)
+        case _:
+            text = as_text(curve)
+    deliver(text, output)
     if plot is not None and curve.points:
         try:
             Path(plot).write_bytes(as_picture(curve, kind))

@@ -41,6 +41,11 @@ def _report(options: CheckOptions, timeout: float) -> tuple[Report, str]:
 
         load_plugins(fixes=True)  # the report names the fixes of each finding
         return report, as_json("check", report, facts, duration_ms)
+    if options.format == "html":
+        from gpudoctor.reports.html import as_html  # here for start-up, like every format but text
+
+        load_plugins(fixes=True)
+        return report, as_html("check", report, facts, duration_ms)
     from gpudoctor.reports.text import as_text
 
     return report, as_text(report, facts, duration_ms, colour=options.output is None and wants_colour())
@@ -96,7 +101,10 @@ def wants_colour() -> bool:
 
 
 def deliver(text: str, output: str | None) -> None:
-    """Print, or write a file in one go: never half of one. Raises BadUsage if it cannot be written."""
+    """Print, or write a file in one go: never half of one. Raises BadUsage if it cannot be written.
+
+    What is there and is no file, like /dev/null or a pipe, is written to: renaming a file to it would take its place.
+    """
     if output is None or output == "-":
         # Names on the machine need not be UTF-8, and the terminal need not speak it: what it cannot show is escaped.
         data = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
@@ -105,8 +113,12 @@ def deliver(text: str, output: str | None) -> None:
         return
     from tempfile import NamedTemporaryFile
 
-    target = os.path.abspath(output)
     try:
+        if os.path.exists(output) and not os.path.isfile(output):
+            with open(output, "w", encoding="utf-8", errors="backslashreplace") as there:
+                there.write(text)
+            return
+        target = os.path.realpath(output)  # a link to the file stays one
         with NamedTemporaryFile(
             "w", dir=os.path.dirname(target), delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-FORMATS = ("text", "json")
+FORMATS = ("text", "json", "html")
 
 
 class CheckOptions(NamedTuple):

@@ -56,11 +56,11 @@ def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
     for tried in machine.trials:
         yield from wrapped(f"Tried: {tried.words}", "", DIM if colour else "", hanging="  ")
     if machine.before_asking is not None:
-        state = ", ".join(_folded(machine.before_asking)) or "nothing loaded, no device nodes"
+        state = ", ".join(folded(machine.before_asking)) or "nothing loaded, no device nodes"
         yield from wrapped(f"Before the driver was asked: {state}", "", DIM if colour else "")
 
 
-def _folded(names: Sequence[str]) -> Iterator[str]:
+def folded(names: Sequence[str]) -> Iterator[str]:
     """/dev/nvidia0 ... /dev/nvidia7 as one word."""
     numbered = [name for name in names if name.startswith("/dev/nvidia") and name[11:].isdigit()]
     for name in names:
@@ -156,27 +156,32 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
         yield from wrapped(f"unknown: {reason} ({named})", "  ", hanging="    ")
 
 
-def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
+def verdict_of(report: Report) -> str:
+    """The report in a sentence or two: what was found, and how much could not be told."""
+    found = _counted(report)
+    undecided = sum(outcome.matters for outcome in report.outcomes)
+    match report.status:
+        case "ok" | "info":
+            return "Nothing wrong was found."
+        case "unknown":
+            return "Nothing wrong was found, but not everything could be told."
+    return f"{', '.join(found)} found." + (f" {undecided} more could not be told." if undecided else "")
+
+
+def _counted(report: Report) -> list[str]:
     counts = {severity: sum(ranked.severity is severity for ranked in report.findings) for severity in Severity}
-    found = [
+    return [
         f"{count} {severity.name.lower()}{'s' if count > 1 else ''}"
         for severity, count in sorted(counts.items(), reverse=True)
         if count and severity is not Severity.INFO
     ]
-    undecided = [outcome for outcome in report.outcomes if outcome.matters]
-    crashed = [outcome for outcome in undecided if outcome.status is Status.CRASHED]
-    match report.status:
-        case "ok" | "info":
-            verdict = "Nothing wrong was found."
-        case "unknown":
-            verdict = "Nothing wrong was found, but not everything could be told."
-        case _:
-            verdict = f"{', '.join(found)} found."
-    if undecided and report.status != "unknown":
-        verdict += f" {len(undecided)} more could not be told."
-    if crashed:
+
+
+def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
+    verdict = verdict_of(report)
+    if any(outcome.matters and outcome.status is Status.CRASHED for outcome in report.outcomes):
         verdict += " Please report the crash: `--format json` has its traceback."
-    if found:
+    if _counted(report):
         verdict += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
     style = STYLES.get(report.status, "") if colour else ""
     yield from wrapped(f"{verdict} ({duration_ms} ms, exit code {report.exit_code})", "", style)

@@ -122,6 +122,26 @@ def test_no_colour_where_nobody_sees_it(root: Path) -> None:
     assert "\x1b" not in gpudoctor("check", "--root", str(root)).stdout
 
 
+def test_a_device_or_a_pipe_is_written_to_and_not_replaced(root: Path, tmp_path: Path) -> None:
+    """Root who wrote `--output /dev/null` had a file there afterwards."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+    done = gpudoctor("check", "--root", str(root), "--format", "json", "--output", str(pipe))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(reader.communicate(timeout=30)[0])["command"] == "check"
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed(root: Path, tmp_path: Path) -> None:
+    link, there = tmp_path / "latest.txt", tmp_path / "today.txt"
+    there.write_text("old")
+    link.symlink_to("today.txt")
+    assert gpudoctor("check", "--root", str(root), "--output", str(link)).returncode == 0
+    assert link.is_symlink()
+    assert "Nothing wrong was found" in there.read_text()
+
+
 def test_the_report_goes_whole_into_a_file(root: Path, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     done = gpudoctor("check", "--root", str(root), "--format", "json", "--output", str(path))
@@ -212,6 +232,7 @@ def test_check_imports_nothing_heavy(root: Path) -> None:
         assert "gpudoctor.diagnose" in modules
         heavy = {"numpy", "torch", "tensorflow", "jax", "cupy", "pynvml", "typer", "rich", "packaging", "distro"}
         heavy |= {"click", "pydantic", "importlib.metadata", "dataclasses", "inspect", "gpudoctor.bench"}
+        heavy |= {"html", "gpudoctor.reports.html"}
         assert not modules & heavy, arguments
 
 

@@ -30,7 +30,14 @@ def as_text(curve: LearningCurve) -> str:
     if curve.reason:
         lines += [*wrapped(f"{curve.end.value.upper()}  {curve.reason}", "", hanging="  "), ""]
     if curve.points:
-        lines += [*_told(curve), "", *_table(curve.points), "", *plotted(curve.points), ""]
+        lines += [
+            *wrapped(summary_of(curve), "", hanging=""),
+            "",
+            *_table(curve.points),
+            "",
+            *plotted(curve.points),
+            "",
+        ]
     about = {
         "Data": f"{curve.data}: {curve.available:,} images to learn from, {curve.test_images:,} to be tested on",
         "Net": curve.net,
@@ -138,7 +145,8 @@ def as_picture(curve: LearningCurve, kind: str) -> bytes:
     return file.getvalue()
 
 
-def _told(curve: LearningCurve) -> list[str]:
+def summary_of(curve: LearningCurve) -> str:
+    """The curve in a sentence. There is at least one point."""
     first, last = curve.points[0], curve.points[-1]
     if len(curve.points) == 1:
         text = f"After learning from {last.images:,} images it reads {last.accuracy:.1%} of the test set"
@@ -147,7 +155,7 @@ def _told(curve: LearningCurve) -> list[str]:
             f"From {first.images:,} to {last.images:,} training images the share of the test set that is read goes "
             f"from {first.accuracy:.1%} to {last.accuracy:.1%}"
         )
-    return wrapped(f"{text}; guessing reads {1 / curve.classes:.0%}.", "", hanging="")
+    return f"{text}; guessing reads {1 / curve.classes:.0%}."
 
 
 def _table(points: tuple[Point, ...]) -> list[str]:
