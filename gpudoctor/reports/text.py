@@ -158,7 +158,7 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
 
 def verdict_of(report: Report) -> str:
     """The report in a sentence or two: what was found, and how much could not be told."""
-    found = _counted(report)
+    found = _found(report)
     undecided = sum(outcome.matters for outcome in report.outcomes)
     match report.status:
         case "ok" | "info":
@@ -168,7 +168,7 @@ def verdict_of(report: Report) -> str:
     return f"{', '.join(found)} found." + (f" {undecided} more could not be told." if undecided else "")
 
 
-def _counted(report: Report) -> list[str]:
+def _found(report: Report) -> list[str]:
     counts = {severity: sum(ranked.severity is severity for ranked in report.findings) for severity in Severity}
     return [
         f"{count} {severity.name.lower()}{'s' if count > 1 else ''}"
@@ -181,7 +181,7 @@ def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
     verdict = verdict_of(report)
     if any(outcome.matters and outcome.status is Status.CRASHED for outcome in report.outcomes):
         verdict += " Please report the crash: `--format json` has its traceback."
-    if _counted(report):
+    if _found(report):
         verdict += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
     style = STYLES.get(report.status, "") if colour else ""
     yield from wrapped(f"{verdict} ({duration_ms} ms, exit code {report.exit_code})", "", style)

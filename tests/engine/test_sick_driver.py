@@ -124,7 +124,7 @@ def test_a_hang_or_a_crash_costs_the_deadline_and_one_unknown(diagnose: Diagnose
     assert _found(report) == []
     assert _unknown(report) == ["driver.nvml-failed"]
     reason = next(outcome.reason for outcome in report.outcomes if outcome.check.id == "driver.nvml-failed")
-    assert "no answer in 2 s" in reason if "hang" in sickness else "ended by signal" in reason
+    assert "no answer in" in reason if "hang" in sickness else "ended by signal" in reason
     assert report.exit_code == 3
 
 

@@ -1,16 +1,17 @@
 """nvidia-smi's texts and exit codes as the NVML fact: what the real program printed, and its return codes."""
 
 import re
+import sys
 
 import pynvml
 import pytest
-from gpudoctor.checks import _return_codes
 from nvidia_smi_runs import A100_BYTES, DATA, DRIVER, RUNS, Run, assert_healthy, read, refused, run_of
 
 from gpudoctor.facts import nvidia_smi_cells
 from gpudoctor.facts.nvidia_smi import read_nvidia_smi
 from gpudoctor.host import Unavailable
 from gpudoctor.knowledge import nvml_codes, table_dates
+from gpudoctor.registry import load_plugins, registry
 
 
 def test_the_fixture_holds_every_question_to_every_machine() -> None:
@@ -152,8 +153,11 @@ def test_names_of_return_codes_are_those_of_the_binding() -> None:
 
 def test_the_codes_that_stand_as_numbers_in_the_code_are_the_tables() -> None:
     known = nvml_codes()
-    for room in (_return_codes, nvidia_smi_cells):
+    load_plugins()
+    plugin = registry.checks["driver.nvml-failed"].function.__module__.rpartition(".")[0]
+    codes = sys.modules[f"{plugin}._return_codes"]
+    for room in (codes, nvidia_smi_cells):
         for name in ("GPU_IS_LOST", "RESET_REQUIRED", "UNKNOWN", "NO_PERMISSION", "LIBRARY_NOT_FOUND"):
             code = getattr(room, name, None)
             assert code is None or known[code] == f"NVML_ERROR_{name}"
-    assert known[_return_codes.VERSION_MISMATCH] == "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
+    assert known[codes.VERSION_MISMATCH] == "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
