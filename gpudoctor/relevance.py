@@ -73,7 +73,8 @@ def relevant(question: str, answer: Json) -> Json:
     if sets_variables(path):
         return relevant_settings(answer, path)
     if path.startswith("/var/lib/dpkg/status"):
-        return "".join(f"{_stanza(text)}\n\n" for text in answer.split("\n\n") if _is_wanted(text))
+        wanted = (_stanza(text) for text in answer.split("\n\n") if _is_wanted(text))
+        return "".join(f"{stanza}\n\n" for stanza in wanted if stanza)
     if path.startswith("/var/log/dpkg.log"):
         return "".join(f"{line}\n" for line in answer.splitlines() if _names_package(line))
     if is_engine_file(path):

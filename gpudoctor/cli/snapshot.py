@@ -11,18 +11,20 @@ from gpudoctor.redact import redacted
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import make_plan
 from gpudoctor.reports.machine import machine_summary
+from gpudoctor.secret_words import secrets_told_by
 from gpudoctor.snapshot import RecordingHost, as_document
 
 
 def snapshot(output: str | None, root: str | None, kernel: str | None, timeout: float, pythons: Sequence[str]) -> int:
     """Write the snapshot; also what planning a repair would ask is recorded. Returns 0."""
-    recorder = RecordingHost(open_host(root, kernel, None, timeout, pythons))
+    host = open_host(root, kernel, None, timeout, pythons)
+    recorder = RecordingHost(host)
     facts = Facts(recorder)
     report = diagnose_with(facts)
     load_plugins(fixes=True)
     make_plan(report, registry.fixes.values(), facts)
     machine_summary(facts)
-    document = as_document(redacted(recorder.answers), __version__)
+    document = as_document(redacted(recorder.answers, secrets_told_by(host)), __version__)
     deliver(json.dumps(document, indent=1) + "\n", output)
     if output:
         print(
