@@ -33,7 +33,24 @@ _SHORTEST_PASSWORD = 6
 
 # Names that many machines and accounts have: they tell nothing, and what the checks judge by is written with them.
 _ORDINARY = frozenset(
-    ["root", "admin", "user", "users", "guest", "test", "nobody", "default", "owner", "public", "local", "home", "localhost", "localdomain", "host", "server", "node", "worker", "master", "login", "compute", "cluster", "debian", "ubuntu", "fedora", "rhel", "centos", "rocky", "almalinux", "arch", "archlinux", "manjaro", "suse", "opensuse", "leap", "tumbleweed", "linux", "gentoo", "mint", "kali", "pop", "nixos", "amazon", "amzn", "azure", "nvidia", "cuda", "cudnn", "nccl", "gpu", "gpus", "dgx", "driver", "drivers", "kernel", "module", "modules", "python", "python3", "conda", "miniconda", "anaconda", "mamba", "torch", "pytorch", "tensorflow", "jax", "cupy", "train", "training", "work", "workspace", "app", "data", "lib", "lib64", "bin", "usr", "opt", "var", "etc", "src", "run", "tmp", "dev", "proc", "sys", "boot", "mnt", "media", "build", "builder", "buildd", "mockbuild", "venv", "docker", "podman", "containerd", "container", "kubernetes", "kubelet", "slurm", "jupyter", "jovyan", "vscode", "site", "packages", "include", "share", "current", "latest", "stable", "main", "version", "installed", "none", "system", "systemd", "service", "session", "slice", "error", "warning", "failed", "install", "upgrade", "remove", "apt", "dpkg", "dnf", "rpm", "pacman", "dkms", "gcc", "clang", "nouveau", "video", "render", "grub", "generic", "amd64", "arm64", "i386", "x86_64", "aarch64", "noarch", "runner", "github", "gitlab", "ci", "wsl", "desktop", "laptop", "workstation", "ec2-user", "core", "cloud"]
+    (
+        *("root", "admin", "user", "users", "guest", "test", "nobody", "default", "owner", "public", "local"),
+        *("home", "localhost", "localdomain", "host", "server", "node", "worker", "master", "login", "compute"),
+        *("cluster", "debian", "ubuntu", "fedora", "rhel", "centos", "rocky", "almalinux", "arch", "archlinux"),
+        *("manjaro", "suse", "opensuse", "leap", "tumbleweed", "linux", "gentoo", "mint", "kali", "pop"),
+        *("nixos", "amazon", "amzn", "azure", "nvidia", "cuda", "cudnn", "nccl", "gpu", "gpus", "dgx"),
+        *("driver", "drivers", "kernel", "module", "modules", "python", "python3", "conda", "miniconda"),
+        *("anaconda", "mamba", "torch", "pytorch", "tensorflow", "jax", "cupy", "train", "training", "work"),
+        *("workspace", "app", "data", "lib", "lib64", "bin", "usr", "opt", "var", "etc", "src", "run", "tmp"),
+        *("dev", "proc", "sys", "boot", "mnt", "media", "build", "builder", "buildd", "mockbuild", "venv"),
+        *("docker", "podman", "containerd", "container", "kubernetes", "kubelet", "slurm", "jupyter", "jovyan"),
+        *("vscode", "site", "packages", "include", "share", "current", "latest", "stable", "main", "version"),
+        *("installed", "none", "system", "systemd", "service", "session", "slice", "error", "warning"),
+        *("failed", "install", "upgrade", "remove", "apt", "dpkg", "dnf", "rpm", "pacman", "dkms", "gcc"),
+        *("clang", "nouveau", "video", "render", "grub", "generic", "amd64", "arm64", "i386", "x86_64"),
+        *("aarch64", "noarch", "runner", "github", "gitlab", "ci", "wsl", "desktop", "laptop", "workstation"),
+        *("ec2-user", "core", "cloud"),
+    )
 )
 
 
