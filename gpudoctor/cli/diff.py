@@ -1,0 +1,59 @@
+"""`gpudoctor diff`: what changed between two snapshots, or between a snapshot and this machine now."""
+
+import time
+from typing import NamedTuple
+
+from gpudoctor.changes import Side, changes_between
+from gpudoctor.cli import BadUsage
+from gpudoctor.cli.check import deliver, diagnose_with, wants_colour
+from gpudoctor.cli.snapshot import recorded
+from gpudoctor.cli.source import open_host
+from gpudoctor.host import Host
+from gpudoctor.registry import Facts, load_plugins
+from gpudoctor.reports.diff import Labels, as_json, as_text
+from gpudoctor.snapshot import SnapshotHost, load
+
+
+class DiffOptions(NamedTuple):
+    """`gpudoctor diff`. `after`: None means this machine."""
+
+    before: str
+    after: str | None
+    format: str
+    output: str | None
+    timeout: float
+
+
+def diff(options: DiffOptions) -> int:
+    """Compare, print or write the report. Returns the exit code, judged by what became worse."""
+    began = time.monotonic()
+    if options.before == options.after == "-":
+        raise BadUsage("standard input holds one snapshot; name a file for the other")
+    before = load(options.before)
+    after = load(options.after) if options.after is not None else _this_machine(options.timeout)
+    one, other = _side(before), _side(after)
+    changes = changes_between(one, other)
+    duration_ms = round((time.monotonic() - began) * 1000)
+    labels = Labels(_named(options.before), "this machine" if options.after is None else _named(options.after))
+    if options.format == "json":
+        load_plugins(fixes=True)  # the report names the fixes of each finding
+        text = as_json(changes, one, other, labels, duration_ms)
+    else:
+        colour = options.output is None and wants_colour()
+        text = as_text(changes, one, other, labels, duration_ms, colour=colour)
+    deliver(text, options.output)
+    return changes.exit_code
+
+
+def _side(host: Host) -> Side:
+    facts = Facts(host)
+    return Side(facts, diagnose_with(facts))
+
+
+def _this_machine(timeout: float) -> Host:
+    """As a snapshot of it would be: with the same words for its names, else every home folder would be another."""
+    return SnapshotHost(recorded(open_host(timeout=timeout)))
+
+
+def _named(path: str) -> str:
+    return "standard input" if path == "-" else path
