@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status
 from gpudoctor.facts.pci import PciGpus
-from gpudoctor.facts.system import OperatingSystem
+from gpudoctor.facts.system import Confinement, OperatingSystem
 from gpudoctor.host import Unavailable
 from gpudoctor.machine_parts import GPUS, SWITCHES, Item, Part, machine_parts
 from gpudoctor.registry import Facts
@@ -186,7 +186,17 @@ def _strangers(before: Facts, after: Facts) -> Iterator[str]:
     ids = [system.id for system in systems if isinstance(system, OperatingSystem) and system.id]
     if len(set(ids)) == 2:
         yield f"{ids[0]} and {ids[1]}"
+    inside = [facts.get_or_reason(Confinement) for facts in (before, after)]
+    places = [_place(one) for one in inside if isinstance(one, Confinement)]
+    if len(set(places)) == 2:
+        yield f"{places[0]} and {places[1]}"
     buses = [facts.get_or_reason(PciGpus) for facts in (before, after)]
     models = [sorted({gpu.label for gpu in bus.gpus}) for bus in buses if isinstance(bus, PciGpus) and bus.gpus]
     if len(models) == 2 and not {*models[0]} & {*models[1]}:
         yield f"{', '.join(models[0])} and {', '.join(models[1])}"
+
+
+def _place(confinement: Confinement) -> str:
+    if confinement.wsl:
+        return "WSL"
+    return f"a {confinement.container} container" if confinement.container else "no container"

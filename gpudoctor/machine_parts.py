@@ -12,7 +12,7 @@ from gpudoctor.facts.container_toolkit import ContainerToolkit
 from gpudoctor.facts.cudnn import CudnnLibraries
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.environment import Environment
-from gpudoctor.facts.frameworks import FrameworkBuilds
+from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.installed_kernels import InstalledKernel, InstalledKernels
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.loader import LoaderConfig
@@ -131,7 +131,7 @@ def _version_of(package: Package) -> str:
 def _toolkits(toolkits: CudaToolkits) -> Names:
     found = {one.folder: f"CUDA {one.version}" if one.version else "a CUDA toolkit" for one in toolkits.toolkits}
     if link := toolkits.default_link:
-        found["/usr/local/cuda"] = f"-> {link.real_folder}" if link.real_folder else "leads to nothing"
+        found["/usr/local/cuda"] = f"leads to {link.real_folder}" if link.real_folder else "leads to nothing"
     if nvcc := toolkits.on_path:
         found["nvcc on PATH"] = nvcc.leads_to or nvcc.path
     return found
@@ -163,19 +163,21 @@ def _answers(nvml: Nvml) -> Names:
 
 
 def _pythons(environments: PythonEnvironments, builds: FrameworkBuilds | Unavailable) -> Part:
-    cuda = {
-        (build.environment.prefix, build.distribution.name): build.cuda_words
-        for build in (builds.builds if isinstance(builds, FrameworkBuilds) else ())
-    }
+    told = {(one.environment.prefix, one.distribution.name): one for one in _builds(builds)}
     found: dict[Item, str] = {}
     for one in environments.environments:
         version = one.full_version or one.version
         found[Item(one.prefix, "")] = f"Python {version}" if version else "Python"
         for distribution in one.distributions:
-            words = cuda.get((one.prefix, distribution.name), "")
-            version = distribution.version or "no version"
+            build = told.get((one.prefix, distribution.name))
+            version = (build.version if build else "") or distribution.version or "no version"
+            words = build.cuda_words if build else ""
             found[Item(one.prefix, distribution.name)] = f"{version} ({words})" if words else version
     return found
+
+
+def _builds(builds: FrameworkBuilds | Unavailable) -> tuple[FrameworkBuild, ...]:
+    return builds.builds if isinstance(builds, FrameworkBuilds) else ()
 
 
 def _variables(environment: Environment) -> Names:

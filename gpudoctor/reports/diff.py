@@ -40,7 +40,7 @@ def verdict(changes: Changes) -> tuple[str, str]:
                     f"{f'{count} GPUs are' if count > 1 else 'A GPU is'} gone from the bus: {lost}.{more}{gone}",
                 )
             severer = len(changes.worse) > len(changes.new)
-            return "WORSE", f"New{' or more severe' if severer else ''}: {new}.{gone}"
+            return "WORSE", f"New{' or more severe' if severer else ''}: {new}{_first_told(changes)}.{gone}"
         case "unknown":
             return "UNKNOWN", f"Nothing is worse as far as can be told, but {_lost(changes)} no longer be told.{gone}"
     if mended:
@@ -48,6 +48,13 @@ def verdict(changes: Changes) -> tuple[str, str]:
     if changes.nothing:
         return "SAME", "Nothing changed" + (" in what both could tell." if changes.untold else ".")
     return "NO WORSE", "Nothing became worse."
+
+
+def _first_told(changes: Changes) -> str:
+    """How much of what is new may have been there before, when nobody could tell."""
+    unknown = [one.ranked for one in changes.new if one.before is None or one.before.status is Status.UNKNOWN]
+    counted = _counted(unknown)
+    return f" (of which could not be told before: {counted})" if counted else ""
 
 
 def _lost(changes: Changes) -> str:
@@ -208,7 +215,9 @@ def _rows(changed: Sequence[ChangedPart]) -> Iterator[str]:
         alike.setdefault((one.before, one.after), []).append(one.item.name)
     rows: list[tuple[int, str, str]] = []
     for (before, after), names in alike.items():
-        for name in [_some(names, _ALIKE)] if len(names) >= _ALIKE else names:
+        # A path with a value behind it is a line of its own.
+        shared = len(names) >= _ALIKE and not any(name.startswith("/") for name in names)
+        for name in [_some(names, _ALIKE)] if shared else names:
             rows.append((_order(before, after), names[0], f"{_mark(before, after)}{name}{_moved(before, after)}"))
     yield from (row for *_, row in sorted(rows, key=lambda row: row[0]))
 
