@@ -54,17 +54,17 @@ def _moves(document: dict[str, Any], part: str) -> dict[str, tuple[str | None, s
     }
 
 
-def test_what_an_upgrade_broke_comes_first_and_decides() -> None:
-    done = gpudoctor("diff", HEALTHY, BROKEN)
-    assert done.returncode == 2
-    assert done.stderr == ""
-    assert done.stdout.startswith("WORSE    New: 1 error.\n")
-    assert "kernel.headers-missing · before: ok" in done.stdout
-    assert done.stdout.index("New findings") < done.stdout.index("The machine")
-    assert "+ 6.1.0-56-amd64: installed, without headers" in done.stdout
-    assert "libraries: 535.261.03 -> 535.309.01" in done.stdout
-    assert "firmware-nvidia-gsp, libcuda1, libnvidia-ml1 and 7 more: 535.261.03-1 ->" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+def test_what_an_upgrade_broke_comes_first_and_decides(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["diff", HEALTHY, BROKEN]) == 2
+    text, complaints = capfd.readouterr()
+    assert complaints == ""
+    assert text.startswith("WORSE    New: 1 error.\n")
+    assert "kernel.headers-missing · before: ok" in text
+    assert text.index("New findings") < text.index("The machine")
+    assert "+ 6.1.0-56-amd64: installed, without headers" in text
+    assert "libraries: 535.261.03 -> 535.309.01" in text
+    assert "firmware-nvidia-gsp, libcuda1, libnvidia-ml1 and 7 more: 535.261.03-1 ->" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_what_a_repair_mended_is_said_and_is_nothing_worse() -> None:
