@@ -51,6 +51,28 @@ _EFI = (
 _ARCHITECTURES = ("amd64", "arm64", "i386", "all", "any", "x86_64", "aarch64", "noarch")  # apt writes "passwd:amd64"
 
 
+_SOURCES = (
+    "c",
+    "h",
+    "cc",
+    "cpp",
+    "cu",
+    "cuh",
+    "hpp",
+    "inc",
+    "S",
+    "py",
+    "pyx",
+    "so",
+    "ko",
+    "rs",
+    "go",
+    "sh",
+    "log",
+    "conf",
+)
+
+
 def _is_public(host: str) -> bool:
     return host.lower().rstrip(".").endswith(tuple(f".{name}" for name in _PUBLIC)) or host.lower() in _PUBLIC
 
@@ -100,6 +122,10 @@ def _no_ipv6(found: re.Match[str]) -> bool:
 SHAPES = (
     Shape("key", CREDENTIALS, lambda found: found["value"] == "redacted"),
     Shape("key", re.compile(r"(?P<before>\b(?i:basic|bearer)\s+)(?P<value>[A-Za-z0-9+/=._~-]{12,})")),
+    # GRUB's: `password NAME WORD`.
+    Shape(
+        "key", re.compile(r"(?P<before>^[ \t]*password[ \t]+\S+[ \t]+)(?P<value>\S+)", re.MULTILINE), in_binary=False
+    ),
     Shape("key", SECRET_ASSIGNMENT, lambda found: found["value"] in _ARCHITECTURES),
     Shape(
         "key",
@@ -151,6 +177,16 @@ SHAPES = (
             r"(?<![\w./-])(?P<value>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+\.(?:internal|local|lan|corp|intranet|intra|private))(?![\w-])"
         ),
         _known_host,
+    ),
+    # A name with a port is a machine's, a file with the number of a line is none.
+    Shape(
+        "site",
+        re.compile(r"(?<=[\"'=/@,\[ ])(?P<value>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)(?=:\d{2,5}(?![\w:.]))"),
+        lambda found: _known_host(found) or found["value"].rpartition(".")[2] in _SOURCES,
+    ),
+    # Where files lie on a server.
+    Shape(
+        "site", re.compile(r"(?P<before> - nfs4? |\bnfsroot=| - cifs //)(?P<value>[A-Za-z0-9.-]+)(?=[:/])"), _known_host
     ),
     Shape(
         "ipv6",

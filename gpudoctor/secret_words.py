@@ -159,7 +159,7 @@ _SECRET_NAME = (
 )
 SECRET_NAME = re.compile(_SECRET_NAME, re.IGNORECASE)
 SECRET_ASSIGNMENT = re.compile(
-    rf"(?P<before>(?<![A-Za-z0-9_])(?P<name>(?i:{_SECRET_NAME}))[\"']?(?:\s*[:=]\s*|\s+(?=[\"']))[\"']?)"
+    rf"(?P<before>(?<![A-Za-z0-9_])(?P<name>(?i:{_SECRET_NAME}))[\"']?\s*[:=]\s*[\"']?)"
     r"(?P<value>[^\s\"',;&\0<>{}\[\]()]+)"
 )
 CREDENTIALS = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://)(?P<value>[^/\s@\"'<>]+)@", re.IGNORECASE)

@@ -34,6 +34,7 @@ from secret_machines import (
     machine_full_of_secrets,
 )
 
+from gpudoctor.cli import run
 from gpudoctor.cli import snapshot as command
 from gpudoctor.cli.check import diagnose_with
 from gpudoctor.diagnose import Report
@@ -75,6 +76,16 @@ def test_a_machine_full_of_secrets_leaves_none_in_the_file(snapshot: Path) -> No
     answers = json.loads(text)["answers"]
     told = {secret: [q for q, a in answers.items() if leaks(json.dumps([q, a]), [secret])] for secret in leaks(text)}
     assert told == {}
+
+
+def test_nor_does_a_mounted_disk_of_it_at_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    machine_full_of_secrets(tmp_path / "disk")
+    path = tmp_path / "disk.json"
+    assert run(["snapshot", "--root", str(tmp_path / "disk"), "-o", str(path)]) == 0
+    assert capfd.readouterr().out == ""
+    # That this folder is called like a secret only the variables of the running machine tell.
+    assert leaks(path.read_text(), [secret for secret in SECRETS if secret != TOKENS["CLIENT_SECRET"]]) == []
+    assert "nvidia-kernel-dkms" in path.read_text()
 
 
 def test_what_checks_judge_by_is_still_there(snapshot: Path) -> None:
@@ -163,6 +174,7 @@ def test_whatever_is_asked_of_whatever_machine(tmp_path: Path, kind: Callable[[P
         "/user.slice/user-1000.slice/user@1000.service",
         "module verification failed: signature and/or required key missing - tainting kernel",
         "Start-Date: 2026-11-22  22:06:40",
+        '/build/nvidia/os-mlock.c:1153: error: missing binary operator before token "("',
         "Upgrade: passwd:amd64 (1:4.13+dfsg1-1, 1:4.13+dfsg1-2)",
     ],
 )
@@ -183,6 +195,9 @@ def test_look_alikes_stay(text: str) -> None:
         ("http://proxy.corp.example.com:3128", "http://host1.redacted.invalid:3128"),
         ("Authorization: Bearer abcdefghijkl.mnop", "Authorization: Bearer redacted-1"),
         ("--api-key='abc' ", "--api-key='redacted-1' "),
+        ("password ada word\nx", "password ada redacted-1\nx"),
+        ('TF_CONFIG=["gpu7.example.net:2222"]', 'TF_CONFIG=["host1.redacted.invalid:2222"]'),
+        ("40 1 0:9 / / rw - nfs4 filer:/export rw", "40 1 0:9 / / rw - nfs4 host1.redacted.invalid:/export rw"),
         ("Requested-By: jo (1000)", "Requested-By: user1 (1000)"),
         (r"C:\Users\jo\x /mnt/c/Users/jo/x", r"C:\Users\user1\x /mnt/c/Users/user1/x"),
     ],
