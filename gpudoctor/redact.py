@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gpudoctor.facts.apt_history import unpack
 from gpudoctor.relevance import relevant
-from gpudoctor.secret_shapes import FORMS, REPLACED, SHAPES, Shape
+from gpudoctor.secret_shapes import FORMS, REPLACED, SHAPES, SHORT_UUID, UUID, Shape
 from gpudoctor.secret_words import PEOPLE, SECRET_NAME, Secrets, fit_to_replace, is_serial, secrets_among, spellings
 from gpudoctor.snapshot import Json
 
@@ -35,6 +35,8 @@ def redacted(answers: Mapping[str, Json], told: Secrets = NOTHING_TOLD) -> dict[
     if home:
         secrets |= Secrets(people=(home.rpartition("/")[2],))
     names = _Names({}, "\0".join(texts.values()))
+    for uuid in UUID.finditer(names.taken):  # all are known before the first short form of one is met
+        names.instead("uuid", uuid["value"])
     words = _words(secrets, names, binaries)
     redaction = _Redaction(names, words, _any_of(words), home)
     found: dict[str, Json] = {}
@@ -137,6 +139,7 @@ def _text(text: str, redaction: _Redaction) -> str:
         text = text.replace(redaction.home, f"/home/{redaction.home.rpartition('/')[2]}")
     for shape in SHAPES:
         text = shape.pattern.sub(partial(_replaced, shape=shape, names=redaction.names), text)
+    text = SHORT_UUID.sub(partial(_lengthened, names=redaction.names), text)
     text = PEOPLE.sub(lambda found: redaction.names.instead("person", found[0]), text)
     return redaction.pattern.sub(lambda found: redaction.words[found[0]], text) if redaction.pattern else text
 
@@ -150,6 +153,13 @@ def _replaced(found: re.Match[str], shape: Shape, names: _Names, *, same_length:
         new = "".join("x" if letter.isalnum() else letter for letter in word)
     start, end = (place - found.start() for place in found.span("value"))
     return found[0][:start] + new + found[0][end:]
+
+
+def _lengthened(found: re.Match[str], names: _Names) -> str:
+    """CUDA takes the beginning of a UUID for all of it. Of the replaced ones all have the same beginning."""
+    known = names.given.get("uuid", {})
+    whole = next((uuid for uuid in known if uuid.startswith(found["value"].lower())), found["value"])
+    return found["before"] + names.instead("uuid", whole)
 
 
 def _value(value: Json, redaction: _Redaction) -> Json:

@@ -118,6 +118,12 @@ def _no_ipv6(found: re.Match[str]) -> bool:
     return address.is_loopback or address.is_unspecified or found["value"].startswith("::")
 
 
+UUID = re.compile(r"(?<![0-9A-Fa-f])(?P<value>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![0-9A-Fa-f])")
+# Its beginning, as CUDA_VISIBLE_DEVICES may have it.
+SHORT_UUID = re.compile(
+    r"\b(?P<before>(?:GPU|MIG)-)(?P<value>[0-9A-Fa-f]{4,8}(?:-[0-9A-Fa-f]{1,4}){0,3}(?:-[0-9A-Fa-f]{1,11})?)(?![0-9A-Za-z-])"
+)
+
 # The order counts: what stands within another is taken first. A UUID is the same one with and without "GPU-".
 SHAPES = (
     Shape("key", CREDENTIALS, lambda found: found["value"] == "redacted"),
@@ -138,7 +144,7 @@ SHAPES = (
     Shape("grub", re.compile(r"(?P<value>grub\.pbkdf2\.\S+)"), in_binary=False),
     Shape(
         "uuid",
-        re.compile(r"(?<![0-9A-Fa-f])(?P<value>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})(?![0-9A-Fa-f])"),
+        UUID,
         lambda found: found["value"].lower() in _EFI,
     ),
     Shape(

@@ -218,6 +218,15 @@ def test_an_everyday_name_is_not_taken_out_of_other_words() -> None:
     }
 
 
+def test_the_beginning_of_a_uuid_stays_that_of_its_gpu() -> None:
+    whole = [f"GPU-{number}aaabbbb-1111-2222-3333-444444444444" for number in (1, 2)]
+    kept = redacted({"read /a": "CUDA_VISIBLE_DEVICES=GPU-2aaabbbb,GPU-3aaa", "read /b": " ".join(whole)})
+    first, second = str(kept["read /b"]).split()
+    assert first != second
+    assert str(kept["read /a"]).startswith(f"CUDA_VISIBLE_DEVICES={second},GPU-0000")
+    assert "3aaa" not in str(kept)
+
+
 def test_two_people_stay_two_also_where_one_is_called_like_a_replacement() -> None:
     kept = redacted({"list /home": ["anna", "bert", "user1"]})
     assert kept == {"list /home": ["user2", "user3", "user1"]}
