@@ -282,6 +282,7 @@ def diff_command(
     format: OutputFormat = Format.TEXT,
     output: Output = None,
     timeout: Timeout = 20.0,
+    python: Pythons = None,
 ) -> int:
     """Say what changed between two snapshots, or since one.
 
@@ -290,4 +291,4 @@ def diff_command(
     """
     from gpudoctor.cli.diff import DiffOptions, diff
 
-    return diff(DiffOptions(before, after, format.value, output, timeout))
+    return diff(DiffOptions(before, after, format.value, output, timeout, tuple(python or ())))

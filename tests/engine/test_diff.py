@@ -22,7 +22,8 @@ from gpudoctor.facts.system import OperatingSystem
 from gpudoctor.host import Host, Unavailable
 from gpudoctor.machine_parts import machine_parts
 from gpudoctor.registry import Facts, load_plugins, registry
-from gpudoctor.reports.diff import Labels, as_json, as_text, verdict
+from gpudoctor.reports.diff import Labels, as_text, verdict
+from gpudoctor.reports.diff_json import as_json
 from gpudoctor.snapshot import SnapshotHost, as_document
 from gpudoctor.testing import facts_of
 
@@ -242,6 +243,8 @@ def _bad(tmp_path: Path) -> Iterator[tuple[list[str], str]]:
     yield [HEALTHY, str(tmp_path)], "Is a directory"
     yield [HEALTHY, str(tmp_path / "latin.json")], "not a snapshot"
     yield ["-", "-"], "one snapshot"
+    yield [HEALTHY, BROKEN, "--python", "/usr"], "two snapshots"
+    yield [HEALTHY, "--python", str(tmp_path)], "neither a Python interpreter"
 
 
 def test_bad_input_is_one_sentence_and_no_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
