@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status
+from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, OperatingSystem
 from gpudoctor.host import Unavailable
-from gpudoctor.machine_parts import GPUS, SWITCHES, Item, Part, machine_parts
+from gpudoctor.machine_parts import GPUS, LED_TO, SWITCHES, Item, Part, machine_parts
 from gpudoctor.registry import Facts
 
 
@@ -115,7 +116,9 @@ def changes_between(before: Side, after: Side) -> Changes:
     """Lay the two side by side."""
     was, now = _findings(before.report), _findings(after.report)
     old, new = _outcomes(before.report), _outcomes(after.report)
-    parts, untold = _parts(machine_parts(before.facts), machine_parts(after.facts))
+    parts, untold = _parts(
+        machine_parts(before.facts), machine_parts(after.facts), _led(before.facts), _led(after.facts)
+    )
     return Changes(
         new=tuple(NewFinding(ranked, old.get(ranked.check.id)) for key, ranked in now.items() if key not in was),
         gone=tuple(GoneFinding(ranked, new.get(ranked.check.id)) for key, ranked in was.items() if key not in now),
@@ -160,7 +163,7 @@ def _changed_outcomes(old: Mapping[str, Outcome], new: Mapping[str, Outcome]) ->
 
 
 def _parts(
-    old: Mapping[str, Part | Unavailable], new: Mapping[str, Part | Unavailable]
+    old: Mapping[str, Part | Unavailable], new: Mapping[str, Part | Unavailable], led_then: str, led_now: str
 ) -> tuple[tuple[ChangedPart, ...], tuple[Untold, ...]]:
     changed: list[ChangedPart] = []
     untold: list[Untold] = []
@@ -169,9 +172,38 @@ def _parts(
         if isinstance(before, Unavailable) or isinstance(after, Unavailable):
             reasons = (str(one) if isinstance(one, Unavailable) else "" for one in (before, after))
             untold.append(Untold(name, *reasons))
-        else:
-            changed += _changed(name, before, after)
+            continue
+        if name in LED_TO and led_then != led_now:
+            # What one side was not led to may be there all the same.
+            before, after, hidden = _both(before, after)
+            if hidden:
+                untold.append(Untold(f"{hidden} of the {name}", led_then, led_now))
+        changed += _changed(name, before, after)
     return tuple(changed), tuple(untold)
+
+
+def _led(facts: Facts) -> str:
+    """Who looked: other users and other shells look elsewhere."""
+    environment = facts.get_or_reason(Environment)
+    if isinstance(environment, Unavailable):
+        return str(environment)
+    return environment.unknown or f"HOME is {environment.variables.get('HOME', 'not set')}"
+
+
+def _both(before: Part, after: Part) -> tuple[Part, Part, int]:
+    """What both sides had to look at: places of the system, and those that both have. How many things are left out."""
+
+    def shared(item: Item) -> bool:
+        place = item.group or item.name
+        return place.startswith(_EVERYBODYS) or all(
+            any(place == (i.group or i.name) for i in side) for side in (before, after)
+        )
+
+    kept = [{item: value for item, value in side.items() if shared(item)} for side in (before, after)]
+    return kept[0], kept[1], len({*before, *after} - {*kept[0], *kept[1]})
+
+
+_EVERYBODYS = ("/etc/", "/usr/", "/lib/", "/run/")
 
 
 def _changed(name: str, before: Part, after: Part) -> Iterable[ChangedPart]:

@@ -43,6 +43,10 @@ class Item(NamedTuple):
 Part = Mapping[Item, str]
 
 GPUS, SWITCHES = "GPUs", "NVSwitches"  # a part, and the one name in it that is no GPU's address
+TOOLKITS, PYTHONS, SETTINGS = "CUDA toolkits", "Python environments", "settings"
+FOUND_BY = "found by"  # of a Python environment: what led to it
+# Parts in which variables of the process lead to places: PATH, HOME, CUDA_HOME, VIRTUAL_ENV.
+LED_TO = (TOOLKITS, PYTHONS, SETTINGS)
 
 
 def machine_parts(facts: Facts) -> Mapping[str, Part | Unavailable]:
@@ -58,10 +62,12 @@ def _told(facts: Facts, function: Callable[..., Part | Names]) -> Part | Unavail
     return {item if isinstance(item, Item) else Item("", item): value for item, value in told.items() if value}
 
 
-def _driver(versions: DriverVersions, loaded: LoadedDriver | Unavailable) -> Names:
-    flavour = f", {loaded.flavour}" if isinstance(loaded, LoadedDriver) and loaded.loaded and loaded.flavour else ""
+def _loaded(loaded: LoadedDriver) -> Names:
+    return {"loaded module": ", ".join(filter(None, (loaded.version, loaded.flavour)))}
+
+
+def _driver(versions: DriverVersions) -> Names:
     return {
-        "loaded module": versions.loaded and f"{versions.loaded}{flavour}",
         "module on disk": versions.on_disk,
         "libraries": versions.user_space,
         "packages": versions.packaged,
@@ -168,6 +174,8 @@ def _pythons(environments: PythonEnvironments, builds: FrameworkBuilds | Unavail
     for one in environments.environments:
         version = one.full_version or one.version
         found[Item(one.prefix, "")] = f"Python {version}" if version else "Python"
+        # The number of a process tells nothing tomorrow.
+        found[Item(one.prefix, FOUND_BY)] = ", ".join(dict.fromkeys(by.rstrip("0123456789 ") for by in one.found_by))
         for distribution in one.distributions:
             build = told.get((one.prefix, distribution.name))
             version = (build.version if build else "") or distribution.version or "no version"
@@ -249,17 +257,18 @@ _PARTS: Mapping[str, Callable[..., Part | Names]] = {
     "system": _system,
     GPUS: _gpus,
     "GPUs' answers": _answers,
+    "loaded driver": _loaded,
     "driver": _driver,
     "kernel": _kernel,
     "modules": _modules,
     "DKMS": _dkms,
     "packages": _packages,
-    "CUDA toolkits": _toolkits,
+    TOOLKITS: _toolkits,
     "CUDA libraries": _libraries,
-    "Python environments": _pythons,
+    PYTHONS: _pythons,
     "containers": _containers,
     "environment variables": _variables,
-    "settings": _settings,
+    SETTINGS: _settings,
     "module parameters": _parameters,
     "firmware": _secure_boot,
 }

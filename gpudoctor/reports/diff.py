@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from gpudoctor.changes import ChangedOutcome, ChangedPart, Changes, GoneFinding, NewFinding, Side
 from gpudoctor.diagnose import Outcome, Ranked, Severity, Status
+from gpudoctor.machine_parts import FOUND_BY
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import machine_summary
 from gpudoctor.reports.text import BOLD, DIM, STYLES, finding_lines, styled, wrapped
@@ -248,10 +249,13 @@ def _environments(changed: Sequence[ChangedPart]) -> Iterator[str]:
             named = [one._replace(item=one.item._replace(name=one.item.name or "Python")) for one in rows]
             yield from (f"{prefix}: {row}" for row in _rows(named))
             continue
-        packages = [f"{one.item.name} {one.after or one.before}" for one in rows if one.item.name]
+        packages = [f"{one.item.name} {one.after or one.before}" for one in rows if one.item.name not in ("", FOUND_BY)]
+        by = [one.after or one.before or "" for one in rows if one.item.name == FOUND_BY]
         # A CUDA build first: it is what the environment is for.
         packages.sort(key=lambda words: not words.endswith(")"))
-        words = ", ".join((own.after or own.before or "", *filter(None, (_some(packages, 4),))))
+        words = ", ".join(
+            (own.after or own.before or "", *filter(None, (_some(packages, 4),)), *(f"found by {one}" for one in by))
+        )
         yield f"{_mark(own.before, own.after)}{prefix}: {words}"
 
 

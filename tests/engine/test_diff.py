@@ -20,6 +20,7 @@ from gpudoctor.diagnose import Outcome, Report, Severity, Status
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import OperatingSystem
 from gpudoctor.host import Host, Unavailable
+from gpudoctor.machine import RootHost
 from gpudoctor.machine_parts import machine_parts
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.reports.diff import Labels, as_text, verdict
@@ -198,6 +199,27 @@ def test_a_part_that_one_side_cannot_tell_is_not_compared() -> None:
     assert untold.before == ""
     assert untold.after.startswith("not in the snapshot")
     assert changes.parts == ()
+
+
+def test_what_another_user_was_led_to_is_not_taken_for_gone(machine: Host, tmp_path: Path) -> None:
+    environ = tmp_path / "proc/self/environ"
+    (tmp_path / "home/ada").mkdir(parents=True)
+    (tmp_path / "home/ada/.bashrc").write_text("export CUDA_HOME=/opt/cuda\n")
+    environ.write_text(environ.read_text().replace("HOME=/root", "HOME=/home/ada"))
+    before = _now(machine)
+    environ.write_text("HOME=/root\0PATH=/usr/bin\0")
+    _, text, document = _between(before, _now(machine))
+    assert not any(f"- {place}" in text for place in (f"{PREFIX}: Python", "/home"))
+    assert {row["part"] for row in document["not_compared"]} >= {"4 of the Python environments", "1 of the settings"}
+    assert "(before: HOME is /home/user1; after: HOME is /root)" in " ".join(text.split())
+
+
+def test_on_a_disk_nothing_is_loaded_and_that_is_no_loss(machine: Host, tmp_path: Path) -> None:
+    after = SnapshotHost(recorded(RootHost(str(tmp_path))))
+    _, text, document = _between(_now(machine), after)
+    assert "- loaded module" not in text
+    assert f"- {PREFIX}" not in text
+    assert "loaded driver" in [row["part"] for row in document["not_compared"]]
 
 
 def test_two_machines_are_told_from_one() -> None:
