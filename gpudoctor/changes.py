@@ -73,6 +73,7 @@ class Changes(NamedTuple):
     outcomes: tuple[ChangedOutcome, ...]
     parts: tuple[ChangedPart, ...]
     untold: tuple[Untold, ...]
+    lost: tuple[Outcome, ...]  # of checks that matter and could tell before, and cannot tell any more
     strangers: tuple[str, ...]  # why these look like two machines; empty: they may well be one
 
     @property
@@ -80,11 +81,6 @@ class Changes(NamedTuple):
         """Findings that are new, or more severe than before."""
         severer = (one.after for one in self.changed if one.after.severity > one.before.severity)
         return (*(one.ranked for one in self.new), *severer)
-
-    @property
-    def lost(self) -> tuple[ChangedOutcome, ...]:
-        """What mattered could be told before, and cannot be told any more."""
-        return tuple(one for one in self.outcomes if one.after.matters and not one.before.matters)
 
     @property
     def lost_gpus(self) -> tuple[ChangedPart, ...]:
@@ -130,6 +126,7 @@ def changes_between(before: Side, after: Side) -> Changes:
         outcomes=tuple(_changed_outcomes(old, new)),
         parts=parts,
         untold=untold,
+        lost=tuple(one for id, one in sorted(new.items()) if one.matters and id in old and not old[id].matters),
         strangers=tuple(_strangers(before.facts, after.facts)),
     )
 
@@ -193,17 +190,21 @@ def _led(facts: Facts) -> str:
 def _both(before: Part, after: Part) -> tuple[Part, Part, int]:
     """What both sides had to look at: places of the system, and those that both have. How many things are left out."""
 
-    def shared(item: Item) -> bool:
-        place = item.group or item.name
-        return place.startswith(_EVERYBODYS) or all(
-            any(place == (i.group or i.name) for i in side) for side in (before, after)
-        )
-
-    kept = [{item: value for item, value in side.items() if shared(item)} for side in (before, after)]
+    places = {item.group or item.name for item in before} & {item.group or item.name for item in after}
+    kept = [
+        {
+            item: value
+            for item, value in side.items()
+            if (place := item.group or item.name) in places or _is_system(place)
+        }
+        for side in (before, after)
+    ]
     return kept[0], kept[1], len({*before, *after} - {*kept[0], *kept[1]})
 
 
-_EVERYBODYS = ("/etc/", "/usr/", "/lib/", "/run/")
+def _is_system(place: str) -> bool:
+    """Does everybody look there?"""
+    return place.startswith(("/etc/", "/usr/", "/lib/", "/run/"))
 
 
 def _changed(name: str, before: Part, after: Part) -> Iterable[ChangedPart]:

@@ -20,6 +20,7 @@ def as_json(changes: Changes, before: Side, after: Side, labels: Labels, duratio
         "verdict": f"{label.lower()}: {sentence}",
         "before": {"name": labels.before, "host": host_of(before.facts)},
         "after": {"name": labels.after, "host": host_of(after.facts)},
+        "no_longer_told": [outcome_of(one) for one in changes.lost],
         "lost_gpus": [one.item.name for one in changes.lost_gpus],
         "two_machines": [*changes.strangers],
         "findings": {

@@ -16,7 +16,7 @@ from gpudoctor.changes import Changes, Side, changes_between
 from gpudoctor.cli import run
 from gpudoctor.cli.check import diagnose_with
 from gpudoctor.cli.snapshot import recorded
-from gpudoctor.diagnose import Outcome, Report, Severity, Status
+from gpudoctor.diagnose import Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import OperatingSystem
 from gpudoctor.host import Host, Unavailable
@@ -189,6 +189,18 @@ def test_what_can_no_longer_be_told_is_not_taken_for_fine() -> None:
     text = as_text(changes, side, side, Labels("a", "b"), 1, colour=False)
     assert "ok -> unknown: NVML gave no answer (driver.library-mismatch)" in text
     assert _lost(matters=False).exit_code == 0
+
+
+def test_a_finding_of_which_nothing_can_be_told_any_more_is_not_mended() -> None:
+    load_plugins()
+    check = registry.checks["driver.library-mismatch"]
+    ranked = Ranked(check, Finding("They differ."), Severity.ERROR, ())
+    before = Side(facts_of(), Report((Outcome(check, Status.FOUND, (ranked.finding,)),), (ranked,)))
+    changes = changes_between(before, _outcomes(Outcome(check, Status.UNKNOWN, reason="no answer", matters=True)))
+    assert changes.exit_code == 3
+    text = as_text(changes, before, before, Labels("a", "b"), 1, colour=False)
+    assert "error driver.library-mismatch: now unknown: no answer" in text
+    assert "Gone: 1" not in text
 
 
 def test_a_part_that_one_side_cannot_tell_is_not_compared() -> None:
