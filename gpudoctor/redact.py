@@ -26,7 +26,11 @@ def redacted(answers: Mapping[str, Json], told: Secrets = NOTHING_TOLD) -> dict[
     blobs = [blob for answer in answers.items() for blob in _blobs(*answer)]
     binaries = b"\0".join(blob for blob in blobs if _as_text(blob) is None)
     # What is left out names people, too: the whole answers are searched.
-    texts = {question: "\0".join(_strings(question, answer)) for question, answer in answers.items()}
+    texts = {
+        question: "\0".join(_strings(question, answer))
+        for question, answer in answers.items()
+        if not question.endswith("/RECORD")
+    }
     texts["questions"] = "\n".join(answers)
     secrets = told | secrets_among(texts, binaries) | Secrets(serials=tuple(_serials([*answers.values()])))
     home = _home_elsewhere(answers)
@@ -47,6 +51,8 @@ def redacted(answers: Mapping[str, Json], told: Secrets = NOTHING_TOLD) -> dict[
             found[asked] = [_text(f"/home/{name}", redaction).removeprefix("/home/") for name in kept]
         elif question.startswith("bytes ") and isinstance(kept, str):
             found[asked] = _encoded(kept, redaction)
+        elif question.endswith("/RECORD") and isinstance(kept, str):  # paths and digests, megabytes of them
+            found[asked] = _without_names(kept, redaction)
         else:
             found[asked] = kept if question.startswith("digest ") else _value(kept, redaction)
     return found
@@ -140,6 +146,10 @@ def _text(text: str, redaction: _Redaction) -> str:
     for shape in SHAPES:
         text = shape.pattern.sub(partial(_replaced, shape=shape, names=redaction.names), text)
     text = SHORT_UUID.sub(partial(_lengthened, names=redaction.names), text)
+    return _without_names(text, redaction)
+
+
+def _without_names(text: str, redaction: _Redaction) -> str:
     text = PEOPLE.sub(lambda found: redaction.names.instead("person", found[0]), text)
     return redaction.pattern.sub(lambda found: redaction.words[found[0]], text) if redaction.pattern else text
 
@@ -216,12 +226,19 @@ def _as_text(data: bytes) -> str | None:
     return None if re.search(r"[\0-\x08\x0e-\x1a\x1c-\x1f]", text) else text
 
 
-def _binary(data: bytes, redaction: _Redaction) -> bytes:
-    text = data.decode("latin-1")
+_TEXTS = re.compile(rb"[\x20-\x7e]{8,}")  # within a file that is none; no shape is shorter
+
+
+def _within(found: re.Match[bytes], names: _Names) -> bytes:
+    text = found[0].decode("ascii")
     for shape in SHAPES:
         if shape.in_binary:
-            text = shape.pattern.sub(partial(_replaced, shape=shape, names=redaction.names, same_length=True), text)
-    data = text.encode("latin-1")
+            text = shape.pattern.sub(partial(_replaced, shape=shape, names=names, same_length=True), text)
+    return text.encode("ascii")
+
+
+def _binary(data: bytes, redaction: _Redaction) -> bytes:
+    data = _TEXTS.sub(partial(_within, names=redaction.names), data)
     for word, new in redaction.words.items():
         inside, other = (one.encode("utf-8", "surrogateescape") for one in (word, new))
         if inside in data:

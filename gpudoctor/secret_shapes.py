@@ -166,7 +166,11 @@ SHAPES = (
         ),
     ),
     Shape("interface", re.compile(r"(?P<before>\b(?:en|wl|ww|ib)x)(?P<value>[0-9a-f]{12})\b")),
-    Shape("mail", re.compile(r"(?P<value>[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,})"), _public_address),
+    Shape(
+        "mail",
+        re.compile(r"(?<![A-Za-z0-9._%+-])(?P<value>[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,200}\.[A-Za-z]{2,20})"),
+        _public_address,
+    ),
     Shape(
         "mail",
         re.compile(r"(?P<before>\bLinux version \S+ \()(?P<value>[^\s()@]+@[^\s()@]+)\)"),
@@ -174,20 +178,22 @@ SHAPES = (
     ),
     Shape(
         "site",
-        re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://(?:[^/\s@]*@)?)(?P<value>[A-Za-z0-9][A-Za-z0-9.-]*)"),
+        re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]{0,20}://(?:[^/\s@]{0,200}@)?)(?P<value>[A-Za-z0-9][A-Za-z0-9.-]*)"),
         _known_host,
     ),
     Shape(
         "site",
         re.compile(
-            r"(?<![\w./-])(?P<value>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+\.(?:internal|local|lan|corp|intranet|intra|private))(?![\w-])"
+            r"(?<![\w./-])(?P<value>[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}\.(?:internal|local|lan|corp|intranet|intra|private))(?![\w-])"
         ),
         _known_host,
     ),
     # A name with a port is a machine's, a file with the number of a line is none.
     Shape(
         "site",
-        re.compile(r"(?<=[\"'=/@,\[ ])(?P<value>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)(?=:\d{2,5}(?![\w:.]))"),
+        re.compile(
+            r"(?<=[\"'=/@,\[ ])(?P<value>[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9})(?=:\d{2,5}(?![\w:.]))"
+        ),
         lambda found: _known_host(found) or found["value"].rpartition(".")[2] in _SOURCES,
     ),
     # Where files lie on a server.
@@ -196,7 +202,7 @@ SHAPES = (
     ),
     Shape(
         "ipv6",
-        re.compile(r"(?<![\w:.])(?P<value>[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]*:[0-9A-Fa-f:]*)(?![\w:])"),
+        re.compile(r"(?<![\w:.])(?P<value>[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{0,4}){2,8})(?![\w:])"),
         _no_ipv6,
     ),
     Shape(

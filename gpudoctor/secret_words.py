@@ -162,7 +162,7 @@ SECRET_ASSIGNMENT = re.compile(
     rf"(?P<before>(?<![A-Za-z0-9_])(?P<name>(?i:{_SECRET_NAME}))[\"']?\s*[:=]\s*[\"']?)"
     r"(?P<value>[^\s\"',;&\0<>{}\[\]()]+)"
 )
-CREDENTIALS = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://)(?P<value>[^/\s@\"'<>]+)@", re.IGNORECASE)
+CREDENTIALS = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]{0,20}://)(?P<value>[^/\s@\"'<>]{1,200})@", re.IGNORECASE)
 
 
 def passwords_in(text: str) -> Iterator[str]:
