@@ -11,8 +11,17 @@ from typing import NamedTuple
 
 from gpudoctor.facts.apt_history import unpack
 from gpudoctor.relevance import relevant
-from gpudoctor.secret_shapes import FORMS, REPLACED, SHAPES, SHORT_UUID, UUID, Shape
-from gpudoctor.secret_words import PEOPLE, SECRET_NAME, Secrets, fit_to_replace, is_serial, secrets_among, spellings
+from gpudoctor.secret_shapes import FORMS, REPLACED, SHORT_UUID, UUID, Shape, shapes_for
+from gpudoctor.secret_words import (
+    PEOPLE,
+    PEOPLE_MARKS,
+    SECRET_NAME,
+    Secrets,
+    fit_to_replace,
+    is_serial,
+    secrets_among,
+    spellings,
+)
 from gpudoctor.snapshot import Json
 
 NOTHING_TOLD = Secrets()
@@ -143,14 +152,15 @@ def _any_of(words: Mapping[str, str]) -> re.Pattern[str] | None:
 def _text(text: str, redaction: _Redaction) -> str:
     if redaction.home:
         text = text.replace(redaction.home, f"/home/{redaction.home.rpartition('/')[2]}")
-    for shape in SHAPES:
+    for shape in shapes_for(text):
         text = shape.pattern.sub(partial(_replaced, shape=shape, names=redaction.names), text)
     text = SHORT_UUID.sub(partial(_lengthened, names=redaction.names), text)
     return _without_names(text, redaction)
 
 
 def _without_names(text: str, redaction: _Redaction) -> str:
-    text = PEOPLE.sub(lambda found: redaction.names.instead("person", found[0]), text)
+    if any(mark in text for mark in PEOPLE_MARKS):
+        text = PEOPLE.sub(lambda found: redaction.names.instead("person", found[0]), text)
     return redaction.pattern.sub(lambda found: redaction.words[found[0]], text) if redaction.pattern else text
 
 
@@ -231,7 +241,7 @@ _TEXTS = re.compile(rb"[\x20-\x7e]{8,}")  # within a file that is none; no shape
 
 def _within(found: re.Match[bytes], names: _Names) -> bytes:
     text = found[0].decode("ascii")
-    for shape in SHAPES:
+    for shape in shapes_for(text):
         if shape.in_binary:
             text = shape.pattern.sub(partial(_replaced, shape=shape, names=names, same_length=True), text)
     return text.encode("ascii")

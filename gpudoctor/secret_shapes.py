@@ -17,7 +17,14 @@ class Shape(NamedTuple):
     kind: str  # words of one kind are numbered together
     pattern: re.Pattern[str]
     stays: Callable[[re.Match[str]], bool] = lambda found: False  # look-alikes, and what is public
+    needs: tuple[str, ...] = ()  # in a text without one of these, in small letters, it is not looked for
     in_binary: bool = True  # also looked for within files that are no text
+
+
+def shapes_for(text: str) -> list[Shape]:
+    """Those that the text can have at all: looking for a plain word is much quicker than for a pattern."""
+    small = text.lower()
+    return [shape for shape in SHAPES if not shape.needs or any(word in small for word in shape.needs)]
 
 
 # Package maintainers and the places where packages come from are no secret, and the checks judge by them.
@@ -126,13 +133,25 @@ SHORT_UUID = re.compile(
 
 # The order counts: what stands within another is taken first. A UUID is the same one with and without "GPU-".
 SHAPES = (
-    Shape("key", CREDENTIALS, lambda found: found["value"] == "redacted"),
-    Shape("key", re.compile(r"(?P<before>\b(?i:basic|bearer)\s+)(?P<value>[A-Za-z0-9+/=._~-]{12,})")),
+    Shape("key", CREDENTIALS, lambda found: found["value"] == "redacted", needs=("://",)),
+    Shape(
+        "key",
+        re.compile(r"(?P<before>\b(?i:basic|bearer)\s+)(?P<value>[A-Za-z0-9+/=._~-]{12,})"),
+        needs=("basic", "bearer"),
+    ),
     # GRUB's: `password NAME WORD`.
     Shape(
-        "key", re.compile(r"(?P<before>^[ \t]*password[ \t]+\S+[ \t]+)(?P<value>\S+)", re.MULTILINE), in_binary=False
+        "key",
+        re.compile(r"(?P<before>^[ \t]*password[ \t]+\S+[ \t]+)(?P<value>\S+)", re.MULTILINE),
+        in_binary=False,
+        needs=("password",),
     ),
-    Shape("key", SECRET_ASSIGNMENT, lambda found: found["value"] in _ARCHITECTURES),
+    Shape(
+        "key",
+        SECRET_ASSIGNMENT,
+        lambda found: found["value"] in _ARCHITECTURES,
+        needs=("token", "pass", "pwd", "secret", "credential", "pat", "key", "aws_"),
+    ),
     Shape(
         "key",
         re.compile(
@@ -141,7 +160,7 @@ SHAPES = (
             r"|eyJ[\w-]{10,}\.[\w-]{5,}\.[\w-]{5,}))(?![A-Za-z0-9])"
         ),
     ),
-    Shape("grub", re.compile(r"(?P<value>grub\.pbkdf2\.\S+)"), in_binary=False),
+    Shape("grub", re.compile(r"(?P<value>grub\.pbkdf2\.\S+)"), in_binary=False, needs=("grub.pbkdf2",)),
     Shape(
         "uuid",
         UUID,
@@ -152,11 +171,16 @@ SHAPES = (
         re.compile(
             r"(?P<before>\bUUID=|--fs-uuid (?:--\S+ )*)(?P<value>[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}|[0-9A-Fa-f]{16})\b"
         ),
+        needs=("uuid",),
     ),
     Shape(
-        "disk", re.compile(r"(?P<before>/dev/disk/by-(?:id|label|partlabel)/|\b(?:PART)?LABEL=)(?P<value>[^\s\"',]+)")
+        "disk",
+        re.compile(r"(?P<before>/dev/disk/by-(?:id|label|partlabel)/|\b(?:PART)?LABEL=)(?P<value>[^\s\"',]+)"),
+        needs=("/dev/disk/", "label="),
     ),
-    Shape("partition", re.compile(r"(?P<before>\bPARTUUID=)(?P<value>[0-9a-f]{8}-[0-9a-f]{2})\b")),
+    Shape(
+        "partition", re.compile(r"(?P<before>\bPARTUUID=)(?P<value>[0-9a-f]{8}-[0-9a-f]{2})\b"), needs=("partuuid=",)
+    ),
     Shape("id", re.compile(r"(?<![0-9A-Za-z])(?P<value>[0-9a-f]{32})(?![0-9A-Za-z])"), in_binary=False),
     Shape("container", re.compile(r"(?<![0-9A-Za-z])(?P<value>[0-9a-f]{64})(?![0-9A-Za-z])"), in_binary=False),
     Shape(
@@ -170,16 +194,19 @@ SHAPES = (
         "mail",
         re.compile(r"(?<![A-Za-z0-9._%+-])(?P<value>[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,200}\.[A-Za-z]{2,20})"),
         _public_address,
+        needs=("@",),
     ),
     Shape(
         "mail",
         re.compile(r"(?P<before>\bLinux version \S+ \()(?P<value>[^\s()@]+@[^\s()@]+)\)"),
         lambda found: _is_public(found["value"].rpartition("@")[2]),
+        needs=("linux version",),
     ),
     Shape(
         "site",
         re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]{0,20}://(?:[^/\s@]{0,200}@)?)(?P<value>[A-Za-z0-9][A-Za-z0-9.-]*)"),
         _known_host,
+        needs=("://",),
     ),
     Shape(
         "site",
@@ -187,6 +214,7 @@ SHAPES = (
             r"(?<![\w./-])(?P<value>[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,9}\.(?:internal|local|lan|corp|intranet|intra|private))(?![\w-])"
         ),
         _known_host,
+        needs=(".internal", ".local", ".lan", ".corp", ".intranet", ".intra", ".private"),
     ),
     # A name with a port is a machine's, a file with the number of a line is none.
     Shape(
@@ -198,7 +226,10 @@ SHAPES = (
     ),
     # Where files lie on a server.
     Shape(
-        "site", re.compile(r"(?P<before> - nfs4? |\bnfsroot=| - cifs //)(?P<value>[A-Za-z0-9.-]+)(?=[:/])"), _known_host
+        "site",
+        re.compile(r"(?P<before> - nfs4? |\bnfsroot=| - cifs //)(?P<value>[A-Za-z0-9.-]+)(?=[:/])"),
+        _known_host,
+        needs=(" - nfs", "nfsroot=", " - cifs"),
     ),
     Shape(
         "ipv6",
@@ -216,6 +247,7 @@ SHAPES = (
         re.compile(r"(?P<before><(?P<tag>[a-z_]*serial[a-z_]*|board_id|process_name)>)(?P<value>[^<]+)(?=</(?P=tag)>)"),
         lambda found: found["value"].strip() in ("N/A", "[N/A]"),
         in_binary=False,
+        needs=("serial", "board_id", "process_name"),
     ),
 )
 

@@ -111,6 +111,7 @@ def is_serial(text: str) -> bool:
 _NAME = r"[^/\s\"':;,\\<>()\0]+"
 # Where a name is one of a person, however short it is.
 PEOPLE = re.compile(rf"(?:(?<=/home/)|(?<=/Users/)|(?<=\\Users\\)|(?<=\nRequested-By: )|(?<=^Requested-By: )){_NAME}")
+PEOPLE_MARKS = ("/home/", "/Users/", "\\Users\\", "Requested-By: ")  # a text without any has no such name
 _HOMES_IN_BINARY = re.compile(rb"/(?:home|Users)/([A-Za-z0-9._-]+)")
 _SERIALS = re.compile(r"<[a-z_]*serial[a-z_]*>\s*([^<\s]+)\s*<|\bSerial Number\s*:\s*(\S+)")
 _BY_SUDO = re.compile(r"\bSUDO_USER=(\S+?)(?=[\0\s]|$)")
@@ -123,8 +124,10 @@ def secrets_among(texts: Mapping[str, str], binaries: bytes) -> Secrets:
     passwords: list[str] = []
     machines: list[str] = []
     for question, text in texts.items():
-        for pattern in (PEOPLE, _BY_SUDO):
-            people += pattern.findall(text)
+        if any(mark in text for mark in PEOPLE_MARKS):
+            people += PEOPLE.findall(text)
+        if "SUDO_USER=" in text:
+            people += _BY_SUDO.findall(text)
         serials += [one or other for one, other in _SERIALS.findall(text)]
         passwords += passwords_in(text)
         match question:
