@@ -15,6 +15,7 @@ from gpudoctor.facts.fabric import LOG as FABRIC_LOG
 from gpudoctor.facts.fabric import complaints
 from gpudoctor.facts.interpreters import relevant_kernel
 from gpudoctor.facts.kernel_log import FIRST_LINE, concerns_gpu, is_kernel_log
+from gpudoctor.facts.package_log import is_package_log, relevant_log
 from gpudoctor.facts.package_names import is_of_interest
 from gpudoctor.facts.selinux import AUDIT_LOG, relevant_audit
 from gpudoctor.facts.vgpu import (
@@ -73,7 +74,12 @@ def relevant(question: str, answer: Json) -> Json:
     if sets_variables(path):
         return relevant_settings(answer, path)
     if path.startswith("/var/lib/dpkg/status"):
-        return "".join(f"{_stanza(text)}\n\n" for text in answer.split("\n\n") if _is_wanted(text))
+        wanted = (_stanza(text) for text in answer.split("\n\n") if _is_wanted(text))
+        return "".join(f"{stanza}\n\n" for stanza in wanted if stanza)
+    if is_package_log(path):
+        return relevant_log(answer)
+    if path == "/run/.containerenv":
+        return ""  # that it is there says it all; the names of container and image do not matter
     if path.startswith("/var/log/dpkg.log"):
         return "".join(f"{line}\n" for line in answer.splitlines() if _names_package(line))
     if is_engine_file(path):

@@ -5,6 +5,7 @@ Feeding a snapshot runs nothing: it is read as data, and what was not asked then
 
 import base64
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
@@ -243,10 +244,13 @@ class RecordingHost(Host):
 
 
 def load(path: str) -> SnapshotHost:
-    """Open a snapshot file. Raises BadSource, in words for the user, if it is none."""
+    """Open a snapshot file; "-" is standard input. Raises BadSource, in words for the user, if it is none."""
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(_LONGEST + 1)
+        if path == "-":
+            path, text = "standard input", sys.stdin.buffer.read(_LONGEST + 1).decode()
+        else:
+            with open(path, encoding="utf-8") as file:
+                text = file.read(_LONGEST + 1)
         document = plain_json(text) if len(text) <= _LONGEST else None
     except OSError as error:
         raise BadSource(f"{path}: {error.strerror}") from error

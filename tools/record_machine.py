@@ -17,6 +17,7 @@ from gpudoctor.redact import redacted
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import make_plan
 from gpudoctor.reports.machine import machine_summary
+from gpudoctor.secret_words import secrets_told_by
 from gpudoctor.snapshot import Json, RecordingHost, SnapshotHost, as_document
 
 
@@ -42,8 +43,9 @@ def main() -> None:
     options.add_argument("--about", required=True)
     chosen = options.parse_args()
     load_plugins(fixes=True)
-    answers, report = record(RootHost(chosen.root, chosen.kernel) if chosen.root else LiveHost())
-    small = redacted(answers)
+    host = RootHost(chosen.root, chosen.kernel) if chosen.root else LiveHost()
+    answers, report = record(host)
+    small = redacted(answers, secrets_told_by(host))
     _, replayed = record(SnapshotHost(small))
     if outcomes(replayed) != outcomes(report):
         changed = outcomes(report).items() ^ outcomes(replayed).items()

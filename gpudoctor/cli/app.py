@@ -296,3 +296,24 @@ def snapshot_command(
     from gpudoctor.cli.snapshot import snapshot
 
     return snapshot(output, root, kernel, timeout, tuple(python or ()))
+
+
+@app.command("diff")
+def diff_command(
+    before: Annotated[str, typer.Argument(help="A snapshot; - is standard input.")],
+    after: Annotated[
+        str | None, typer.Argument(metavar="[AFTER]", help="Another snapshot, or -. [default: this machine now]")
+    ] = None,
+    format: OutputFormat = Format.TEXT,
+    output: Output = None,
+    timeout: Timeout = 20.0,
+    python: Pythons = None,
+) -> int:
+    """Say what changed between two snapshots, or since one.
+
+    Exit codes: 0 nothing became worse; 1 new or more severe warnings; 2 such errors, or a GPU is gone; 3 something
+    that matters could be told before and cannot be told any more, or one of the two is no snapshot.
+    """
+    from gpudoctor.cli.diff import DiffOptions, diff
+
+    return diff(DiffOptions(before, after, format.value, output, timeout, tuple(python or ())))

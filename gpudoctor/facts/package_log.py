@@ -70,6 +70,26 @@ def read_log(text: str, source: str) -> list[LogLine]:
     return found
 
 
+def relevant_log(text: str) -> str:
+    """A log with nothing but those lines, the beginnings of runs and the times before them; for snapshots."""
+    kept, when = [], ""
+    for line in text.splitlines():
+        telling = any(words in line for words in _TELLING)
+        if telling and when:
+            kept.append(when)
+        if telling or any(mark in line for mark in _RUN_BEGINS):
+            kept.append(line)
+            when = ""
+        elif _time(line):
+            when = line[:19]
+    return "".join(f"{line}\n" for line in kept)
+
+
+def is_package_log(path: str) -> bool:
+    """Is it one of the logs that are read here?"""
+    return path in _LOGS.values()
+
+
 def _time(line: str) -> str:
     """apt notes a time once a run, dnf and zypper at the start of most lines."""
     if line.startswith("Log started: "):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gpudoctor import Unavailable
-from gpudoctor.facts.package_log import PackageManagerLog
+from gpudoctor.facts.package_log import PackageManagerLog, read_log, relevant_log
 from gpudoctor.facts.system import OperatingSystem
 from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins
@@ -118,3 +118,19 @@ def test_what_may_not_be_read_is_unknown() -> None:
         Facts(host, {OperatingSystem: DEBIAN}).get(PackageManagerLog)
     with pytest.raises(Unavailable):
         facts_of(DEBIAN).get(PackageManagerLog)
+
+
+DATED = (
+    "2026-11-23 20:00:00 <1> Hi, me zypper 1.14\n2026-11-23 20:00:01 <1> a\n2026-11-23 20:00:02 <1> reading\n"
+    "file /x conflicts with file from package y\n2026-11-23T20:00:03+0000 INFO No space left on device\n"
+    "2026-11-24 20:00:00 <1> Hi, me zypper 1.14\nnothing else\n"
+)
+
+
+@pytest.mark.parametrize("text", [TERM_LOG, DATED, "", "no line of interest\n"])
+def test_a_snapshot_keeps_of_a_log_what_is_read_of_it(text: str) -> None:
+    kept = relevant_log(text)
+    assert read_log(kept, "x") == read_log(text, "x")
+    assert relevant_log(kept) == kept
+    assert "(Reading database" not in kept
+    assert "reading" not in kept
