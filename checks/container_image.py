@@ -26,6 +26,7 @@ _REBUILD += "handed in when the container is started with its GPU."
     symptoms=[
         likely(r"Driver/library version mismatch|API mismatch: the client", beside=HOST_WORKS),
         likely(r"\bRUN .{0,120}\binstall\b.{0,80} (nvidia-(driver|utils)-\d|libnvidia-compute-\d|cuda-drivers)"),
+        sure(r"unable to make backup link of '\S*lib(cuda|nvidia)\S*' .{0,80}cross-device link"),
         sure(r"mount error: file creation failed: .{1,200}\.so\S*: file exists"),
     ],
 )

@@ -248,6 +248,7 @@ def _newer_driver(build: FrameworkBuild) -> str:
     "cuda.conda-toolkit-too-new",
     after=["cuda.driver-too-old"],
     symptoms=[
+        sure(r"Using CUDA toolkit version \(\d+, \d+\) with CUDA driver version \(\d+, \d+\) requires"),
         hint(r"(nothing provides|requires|feature:\S*|incompatible with) \|?\S*__cuda\b"),
         hint(r"__cuda[ >=<]\S+.{0,80}Your installed version is: (\d|not available)"),
     ],

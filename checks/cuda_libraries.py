@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
@@ -35,6 +35,7 @@ _OF_MAJOR = (
         sure(r"CUDA_ERROR_STUB_LIBRARY|cudaErrorStubLibrary"),
         sure(r"UNKNOWN_CUDA_ERROR \(34\)|(cuInit\w*(\(0?\))?|CUDA error)\W+(returned |failed with |error |code )*34\b"),
         sure(r"libcuda\.so(\.1)? => \S+/stubs/"),
+        likely(r"\S/stubs/libcuda\.so", beside=r"call to cuInit|CUDA_ERROR|cuInit (failed|returned)|loaded from"),
         r"/stubs/libcuda\.so(\.1)?: undefined symbol",
         r"\bLD_LIBRARY_PATH\W\S*/stubs\b",
         r"libnvidia-ml\.so in GDK package is a stub library",

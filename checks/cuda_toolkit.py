@@ -188,6 +188,8 @@ def symlink_broken(toolkits: CudaToolkits) -> Iterator[Finding]:
         sure(r"Found two conflicting CUDA (installs|versions)"),
         sure(r"FindCUDA says CUDA version is \S+ .*but the CUDA headers say the version is"),
         sure(r"CUDA compiler and CUDA toolkit headers are incompatible"),
+        hint(r"which -a nvcc"),
+        hint(r"\bheaders of (CUDA )?\d+\.\d and (of )?(CUDA )?\d+\.\d"),
         r"The version of CUB in your include path is not compatible with this release of Thrust",
     ],
 )

@@ -34,6 +34,7 @@ _JUDGED = ("torch", "tensorflow", "jax")
         sure(r"LD_LIBRARY_PATH contains incompatible version of cudnn"),
         r"possibility is that there is a\s+conflicting cuDNN in LD_LIBRARY_PATH",
         r"cu_?DNN\S* .{0,40}\bcompiled (with|against) .{0,40}(but|and) .{0,40}(found|loaded|linked|running|runtime)",
+        r"undefined symbol: cudnn[A-Z]\w+",
         hint(r"CUDNN_STATUS_(NOT_INITIALIZED|INTERNAL_ERROR|MAPPING_ERROR|VERSION_MISMATCH)"),
         hint(r"GET was unable to find an engine to execute this computation"),
         hint(r"DNN library (initialization failed|is not found)"),

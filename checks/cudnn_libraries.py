@@ -136,6 +136,7 @@ def _others(wheels: tuple[Distribution, ...], system: CudnnLibraries | Unavailab
     symptoms=[
         sure(r"Could NOT find C[uU]DNN: Found unsuitable version"),
         sure(r"libcudnn\.so\.9\S* \(found version \"[5-8]\.|libcudnn\.so\.8\S* \(found version \"(9|[5-7])\."),
+        sure(r"CuDNN v\d+ found, but need at least CuDNN v\d"),
         r"cudnnGetVersion\b.*\bCUDNN_(VERSION|MAJOR)\b|\bCUDNN_(VERSION|MAJOR)\b.*\bcudnnGetVersion\b",
         r"Could not find any cudnn\S*\.h.* matching version",
         r"cu_?dnn\S*( library| headers?)? version.{0,40}(differs? from|does not match|mismatch).{0,40}(header|library)",

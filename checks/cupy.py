@@ -81,7 +81,7 @@ def _missing(build: FrameworkBuild, libraries: FrameworkLibraries) -> list[str]:
     "cupy.headers-missing",
     after=["cuda.driver-too-old", "cupy.multiple-packages", "cuda.library-missing", "python.cuda-major-mismatch"],
     symptoms=[
-        sure(r"CuPy failed to load (lib)?(nvrtc|cublas|cufft|curand|cusolver|cusparse)"),
+        likely(r"CuPy failed to load (lib)?(nvrtc|cublas|cufft|curand|cusolver|cusparse)"),
         sure(r"Failed to find CUDA headers"),
         r"(cannot|could not) open source file \"(vector_types|cuda_fp16|cuda_bf16|cuComplex|cuda_runtime)\.h\"",
         hint(r"CUDA path could not be detected\. Set CUDA_PATH environment variable"),

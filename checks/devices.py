@@ -34,6 +34,9 @@ _GIVE_GPU = (
     symptoms=[
         likely(r"/dev/nvidia(ctl|\d+|\*)['\"]?: no such file or directory", without=NO_MODULE),
         r"could not open the device file /dev/nvidia(ctl|\d+) \(No such file or directory\)",
+        likely(
+            r"/dev/nvidia(ctl|\d+|\*)['\"]?: no such file or directory", beside=r"\bnvidia_uvm \d{5,}|\bnvidia \d{6,}"
+        ),
         hint(r"/dev/nvidia(ctl|\d+|\*)['\"]?: no such file or directory"),
         hint(r"Failed to query NVIDIA devices\. Please ensure that the NVIDIA device files"),
         r"/dev/nvidia(0|ctl|\*)\S* (is|are|was|were)? ?(missing|not there|not present|does(n't| not) exist)",

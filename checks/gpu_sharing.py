@@ -13,6 +13,7 @@ from gpudoctor.facts.system import Confinement, Identity
 
 from ._nvml_gpus import GIB, answering, called, on_host, place, processes_on, shown
 from ._scope import own_driver
+from ._surroundings import CONTAINER, WSL
 
 _MPS_SERVER = "nvidia-cuda-mps"  # cut to the 15 characters that the kernel keeps
 
@@ -135,6 +136,7 @@ _COHERENT = ("GH200", "GB200", "GB300", "GB10")
         likely(r"kill: .{0,12}\d+\)? ?- No such process", beside=r"nvidia-smi|gpustat|MiB"),
         r"No running processes found\W.{0,40}\bbut\b.{0,60}(memory|MiB|GiB|GB)",
         r"(memory|MiB|GiB|GB)\b.{0,60}\b(but|yet|although|while|and)\b.{0,30}no (running |visible )?process",
+        hint(r"No running processes found", beside=r"\| *[1-9]\d{3,}MiB */ *\d+MiB", without=rf"{CONTAINER}|{WSL}"),
         hint(r"\b(GPU|video) memory (is |was )?(still |not )+(being )?(in use|used|released|freed|occupied|cleared)"),
         hint(r"\b(defunct|zombie)\b", beside=r"nvidia-smi|gpustat"),
     ],

@@ -20,8 +20,8 @@ from ._scope import own_driver
     # An upgrade takes the old version's firmware away from under a driver that has long loaded it.
     after=["driver.library-mismatch", "kernel.module-stale", "kernel.other-driver-bound"],
     symptoms=[
-        sure(r"Direct firmware load for nvidia/\S+/gsp_\S+ failed"),
-        sure(r"gsp_\w+\.bin failed with error -2"),
+        sure(r"Direct firmware load for nvidia/\S+/gsp\S+ failed"),
+        sure(r"gsp\w*\.bin failed with error -2"),
         sure(r"firmware: failed to load nvidia/\S+/gsp"),
         hint(r"Cannot initialize GSP firmware RM"),
     ],

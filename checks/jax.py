@@ -31,7 +31,7 @@ _NONE_FITS = "No CUDA plugin for that jax is known to run here: see `gpudoctor r
         r"Unable to initialize backend '(cuda|gpu)': NOT_FOUND",
         r"no platforms that are instances of (gpu|cuda) are present",
         r"Unknown backend:? '?(gpu|cuda)\b",
-        hint(r"\bjax\.(local_)?devices\(\)\)?\W*(returns |is |gives )*\[(TFRT_)?Cpu(Device|_)"),
+        hint(r"\bjax\.(local_)?devices\(\)\)?.{0,20}\[(TFRT_)?Cpu(Device|_)"),
         hint(r"jax\S*default_backend\(\)\)?\W*(returns |is |gives )*cpu\b"),
     ],
 )
@@ -82,6 +82,9 @@ def cpu_only(
         sure(r"jaxlib is version \S+, but this version of jax requires version"),
         sure(r"jax-cuda1\d-(plugin|pjrt) \S+ requires jax\S+, but you have"),
         r"Unexpected PJRT_\w+ size: expected",
+        r"Jax plugin configuration error: Plugin module \S+ could not be loaded",
+        likely(r"cannot import name '\w+' from '(jax\._src|jaxlib|jax_cuda\d+_plugin)", beside=r"jax_plugins"),
+        likely(r"module 'jaxlib\S*' has no attribute '(?!GpuAllocatorConfig)", beside=r"jax_plugins"),
         hint(r"cannot import name '\w+' from '(jaxlib|jax_cuda\d+_plugin)"),
         hint(r"module 'jaxlib\S*' has no attribute '(?!GpuAllocatorConfig)"),
         hint(r"Jax plugin configuration error: Exception when calling jax_plugins\.xla_cuda"),

@@ -234,7 +234,8 @@ def module_blacklisted(
         "pci.bar-unassigned",
     ],
     symptoms=[
-        r"could not insert '?nvidia([-_](current|drm|modeset)\S*)?'?: (?!Key was rejected|Required key)",
+        r"could not insert '?nvidia([-_](current|drm|modeset)\S*)?'?: (?!Key was rejected|Required key|No such device)",
+        hint(r"could not insert '?nvidia\S*: No such device"),
         r"nvidia: disagrees about version of symbol",
         r"nvidia: version magic .* should be",
         r"ERROR: NVIDIA driver is not loaded",

@@ -34,7 +34,7 @@ from ._versions import Verdict, verdict_on
         "kernel.module-build-failed",
     ],
     symptoms=[
-        sure(r"nvidia-modeset: Version mismatch: nvidia\.ko\(\S+\) nvidia-modeset\.ko"),
+        sure(r"nvidia-modeset: Version mismatch: nvidia\.ko\(\S+\) nvidia-modeset(\.ko)?\("),
         likely(r"Driver/library version mismatch", beside=REBOOTED),
         likely(r"API mismatch: the client", beside=REBOOTED),
         hint(r"Driver/library version mismatch"),

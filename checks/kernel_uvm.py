@@ -27,6 +27,7 @@ OLD_SYMPTOM = r"error == cudaSuccess \(30 vs\. 0\)|cudaGetDeviceCount returned 3
     after=["driver.library-mismatch"],
     symptoms=[
         likely(OLD_SYMPTOM, without=ASLEEP),
+        sure(r"Kernel module nvidia[-_]uvm is not loaded"),
         r"could not insert 'nvidia\w*_uvm'",
         r"could not find module by name='nvidia\w*_uvm'",
         likely(r"Could not load UVM kernel module", without=r"Module nvidia\S* not found"),
@@ -134,6 +135,7 @@ def uvm_hmm(
         likely(OLD_SYMPTOM, beside=ASLEEP),
         hint(OLD_SYMPTOM),
         hint(r"CUDA_ERROR_UNKNOWN|cudaErrorUnknown"),
+        hint(r"cudaGetDeviceCount returned 3\b|cudaErrorInitializationError"),
         hint(AFTER_SLEEP, beside=TROUBLE),
         likely(r"\b(error|code|returned|cuInit)\W{1,3}999\b", beside=r"cuda|cuInit"),
     ],

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Unavailable, check, hint, sure
+from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernel_log import KernelLog
@@ -25,6 +25,10 @@ _FALLEN_OFF = 79  # as an Xid
         r"Unable to find any NVIDIA (GPU|device)s?",
         r"No supported GPU\(s\) detected",
         r"lspci.{0,50}(shows? nothing|no output|is empty|(doesn't|does not|didn't) (show|list)|returns nothing)",
+        likely(
+            r"could not insert '?nvidia\S*: No such device", without=r"Legacy drivers|already bound|not supported by"
+        ),
+        hint(r"NVRM: No NVIDIA GPU found"),
         hint(r"You do not appear to have an NVIDIA GPU"),
         hint(r"No devices were found"),
     ],

@@ -26,8 +26,11 @@ def _triton(environment: PythonEnvironment) -> Distribution | None:
     severity=Severity.WARNING,
     after=["torch.no-kernels-for-gpu"],
     symptoms=[
-        sure(r"ptxas fatal\s*: Value 'sm_\d+[af]?' is not defined for option 'gpu-name'", beside=r"triton|inductor"),
-        r"ptxas fatal\s*: Value 'sm_\d+[af]?' is not defined for option 'gpu-name'",
+        sure(
+            r"ptxas(-\w+)? fatal\s*: Value 'sm_\d+[af]?' is not defined for option 'gpu-name'",
+            beside=r"triton|inductor",
+        ),
+        r"ptxas(-\w+)? fatal\s*: Value 'sm_\d+[af]?' is not defined for option 'gpu-name'",
         r"triton\.runtime\.errors\.PTXASError",
         r"`ptxas` failed with error code",
         r"'sm_\d+[af]?' is not a recognized processor for this target",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Report, diagnose
+from gpudoctor.diagnose import Report, Status, diagnose
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.triage.missing import Question, questions
 from gpudoctor.triage.partial_facts import facts_of
@@ -35,10 +35,11 @@ def triage(text: str) -> Triage:
     shown = read_shown(paste)
     facts = facts_of(shown)
     found = diagnose(facts, registry.checks.values())
-    # Most facts are missing by nature: what could not be told makes no text doubtful.
-    outcomes = tuple(outcome._replace(matters=False) for outcome in found.outcomes)
+    # Most facts are missing by nature: what could not be told makes no text doubtful. A crash still does.
+    outcomes = tuple(one._replace(matters=one.status is Status.CRASHED) for one in found.outcomes)
     seen = sightings(paste, registry.checks.values())
-    setting = Setting(shown.system.wsl or bool(shown.system.container), shown.python.whole, shown.no_gpu)
+    elsewhere = "wsl" if shown.system.wsl else "container" if shown.system.container else ""
+    setting = Setting(elsewhere, shown.python.whole, shown.no_gpu)
     findings = ranked(paste, outcomes, seen, registry.checks, setting)
     untold = "" if findings or shown.anything else _NOTHING
     return Triage(

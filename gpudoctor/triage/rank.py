@@ -19,6 +19,7 @@ _TOLD = {Tells.SURE: 40, Tells.LIKELY: 20, Tells.HINT: 10}
 _GENERAL = ("driver.nvml-failed", "driver.cuda-init-failed", "driver.gpu-missing-in-nvml")
 # In a container or in WSL there is none of it: only the other side can have such a fault.
 _OF_HOST = ("kernel.", "packages.", "pci.")
+_AT_HOME = 4  # a fault of just that place is more likely there than another of the same certainty
 _MOST_EVIDENCE = 4
 _LONGEST_LINE = 200
 
@@ -26,7 +27,7 @@ _LONGEST_LINE = 200
 class Setting(NamedTuple):
     """What a text as a whole tells of the machine."""
 
-    elsewhere: bool = False  # it comes from a container or from WSL
+    elsewhere: str = ""  # "container" or "wsl", where it comes from there
     complete: bool = True  # its list of packages is whole: what is not in it is not there
     no_gpu: bool = False  # there is none, and none is wanted
 
@@ -121,6 +122,8 @@ def _suspects(
             finding = _by_message(check, paste, sighted)
         places = frozenset(index for one in sighted for index in range(one.first, one.last + 1))
         certainty = SHOWN if proven or told is Tells.SURE else LIKELY if told is Tells.LIKELY else POSSIBLE
+        if setting.elsewhere and id.startswith(f"{setting.elsewhere}."):
+            weight += _AT_HOME
         yield _Suspect(check, weight + min(len(places), 3), certainty, finding, places, severity)
 
 
