@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple, TypeVar
 
+from gpudoctor.exit_codes import VERDICTS, ExitRule
 from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.registry import Facts, needs, registry
 
@@ -95,6 +96,16 @@ class Outcome(NamedTuple):
     unasked: bool = False  # a skipped one that nobody has asked for
 
 
+class Acknowledgement(NamedTuple):
+    """Somebody knows of a finding, and why it may stay so for a while."""
+
+    reason: str
+    expires: str  # its last day: "2027-01-31"
+
+
+Problem = tuple[str, str, str]  # what tells a finding from all others: id of the check, subject, Python environment
+
+
 class Ranked(NamedTuple):
     """A finding in the report's order. `explains`: ids of checks that fired as well, and are consequences of it."""
 
@@ -102,27 +113,46 @@ class Ranked(NamedTuple):
     finding: Finding
     severity: Severity
     explains: tuple[str, ...]
+    acknowledged: Acknowledgement | None = None  # not None: shown, and no reason to fail
+
+    @property
+    def problem(self) -> Problem:
+        return self.check.id, self.finding.subject, self.finding.environment
 
 
 class Report(NamedTuple):
-    """All outcomes, causes before consequences, and the findings, root cause first, then by severity."""
+    """All outcomes, causes before consequences, and the findings, root cause first, then by severity, and those that
+    are acknowledged last.
+    """
 
     outcomes: tuple[Outcome, ...]
     findings: tuple[Ranked, ...]
+    exits: ExitRule = ExitRule()
 
     @property
     def status(self) -> str:
-        """The worst severity in lower case, "unknown" if something that matters could not be told, or "ok"."""
-        worst = max((ranked.severity for ranked in self.findings), default=Severity.INFO)
-        if worst > Severity.INFO:
-            return worst.name.lower()
+        """The worst severity in lower case, "unknown" if something that matters could not be told, or "ok".
+
+        What is acknowledged counts as information.
+        """
+        return next(iter(self.verdicts), "info" if self.findings else "ok")
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Those of `exit_codes.VERDICTS` that hold."""
+        held = {ranked.severity.name.lower() for ranked in self.findings if ranked.acknowledged is None}
         if any(outcome.matters for outcome in self.outcomes):
-            return "unknown"
-        return "info" if self.findings else "ok"
+            held.add("unknown")
+        return tuple(verdict for verdict in VERDICTS if verdict in held)
+
+    @property
+    def failure(self) -> str:
+        """The verdict for which this machine fails by the exit rule, "" if it does not."""
+        return next((verdict for verdict in self.verdicts if verdict in self.exits.failing), "")
 
     @property
     def exit_code(self) -> int:
-        return {"ok": 0, "info": 0, "warning": 1, "error": 2, "unknown": 3}[self.status]
+        return self.exits.code(self.failure)
 
 
 def check(

@@ -10,7 +10,20 @@ from typer._click.exceptions import ClickException  # typer exports only some of
 from gpudoctor import __version__
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.bench_app import bench_app
-from gpudoctor.cli.declared import Format, KernelName, Output, OutputFormat, Pythons, Root, SnapshotFile, Timeout
+from gpudoctor.cli.declared import (
+    Exits,
+    Failing,
+    Format,
+    KernelName,
+    Output,
+    OutputFormat,
+    Pythons,
+    Quiet,
+    ReportOutputFormat,
+    Root,
+    SnapshotFile,
+    Timeout,
+)
 from gpudoctor.cli.options import CheckOptions
 
 app = typer.Typer(
@@ -63,7 +76,7 @@ def check_command(
     snapshot: SnapshotFile = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check or domain; repeatable.")] = None,
     skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this check or domain; repeatable.")] = None,
-    format: OutputFormat = Format.TEXT,
+    format: ReportOutputFormat = None,
     output: Output = None,
     expect_gpus: Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")] = None,
     timeout: Annotated[
@@ -74,23 +87,29 @@ def check_command(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also let the frameworks compute, each in its own interpreter.")
     ] = False,
+    fail_on: Failing = None,
+    exit_map: Exits = None,
+    quiet: Quiet = False,
 ) -> int:
     """Find out what is wrong: the cause first, its proof, what to do."""
     from gpudoctor.cli.check import check
 
     return check(
         CheckOptions(
-            root,
-            kernel,
-            snapshot,
-            tuple(only or ()),
-            tuple(skip or ()),
-            format.value,
-            output,
-            expect_gpus,
-            timeout,
-            tuple(python or ()),
-            deep,
+            root=root,
+            kernel=kernel,
+            snapshot=snapshot,
+            only=tuple(only or ()),
+            skip=tuple(skip or ()),
+            format=format and format.value,
+            output=output,
+            expect_gpus=expect_gpus,
+            timeout=timeout,
+            python=tuple(python or ()),
+            deep=deep,
+            fail_on=fail_on and fail_on.value,
+            exit_map=exit_map and exit_map.value,
+            quiet=quiet,
         )
     )
 

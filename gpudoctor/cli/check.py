@@ -8,14 +8,24 @@ from gpudoctor.cli import BadUsage
 from gpudoctor.cli.options import CheckOptions
 from gpudoctor.cli.source import open_host
 from gpudoctor.diagnose import Check, Report, diagnose
+from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.deep import DeepWanted
 from gpudoctor.facts.expected import ExpectedGpus
-from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT, Unavailable
-from gpudoctor.registry import Facts, load_plugins, registry
+from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT, BadSource, Unavailable
+from gpudoctor.registry import Facts, NoPlugins, load_plugins, registry
+from gpudoctor.reports.formats import FORMATS, TEXT, render
 
 
 def check(options: CheckOptions) -> int:
     """Diagnose the machine that the options name, print or write the report. Returns the exit code."""
+    try:
+        return _check(options)
+    except (BadUsage, BadSource, NoPlugins) as error:
+        say_to_monitor(options.format, options.output, str(error))
+        raise
+
+
+def _check(options: CheckOptions) -> int:
     import time
 
     began = time.monotonic()
@@ -26,19 +36,43 @@ def check(options: CheckOptions) -> int:
     )
     if options.deep:
         _announce_trials(facts)
-    report = diagnose_with(facts, options.only, options.skip)
+    form = options.format or TEXT
+    exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
+    report = diagnose_with(facts, options.only, options.skip)._replace(exits=exits)
     duration_ms = round((time.monotonic() - began) * 1000)
-    if options.format == "json":
-        from gpudoctor.reports.json_report import as_json
-
-        load_plugins(fixes=True)  # the report names the fixes of each finding
-        text = as_json("check", report, facts, duration_ms)
-    else:
-        from gpudoctor.reports.text import as_text
-
-        text = as_text(report, facts, duration_ms, colour=options.output is None and wants_colour())
-    deliver(text, options.output)
+    if not (options.quiet and options.output is None and report.exit_code == 0):
+        colour = options.output is None and wants_colour()
+        deliver(render(form, "check", report, facts, duration_ms, colour=colour), options.output)
+    if form == "github":
+        add_to_job_summary("check", report, facts, duration_ms)
     return report.exit_code
+
+
+def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:
+    """On a runner of GitHub's the report as the summary of the job. Raises BadUsage if it cannot be written."""
+    from gpudoctor.reports.github import append_summary, summary_file  # here for start-up
+
+    path = summary_file()
+    if path:
+        try:
+            append_summary(path, render("markdown", command, report, facts, duration_ms))
+        except OSError as error:
+            raise BadUsage(f"cannot write {path}, the summary of this job: {error.strerror}") from error
+
+
+def say_to_monitor(form: str | None, output: str | None, reason: str) -> None:
+    """Monitors show standard output and nothing else: what keeps a check from running belongs there as well."""
+    if output is not None:
+        return
+    match form:
+        case "nagios":
+            from gpudoctor.reports.nagios import as_failure
+
+            deliver(as_failure(reason), None)
+        case "npd":
+            from gpudoctor.reports.npd import line_of
+
+            deliver(line_of(f"unknown: {reason}"), None)
 
 
 def _announce_trials(facts: Facts) -> None:
@@ -98,20 +132,30 @@ def deliver(text: str, output: str | None) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         return
-    from tempfile import NamedTemporaryFile
-
-    target = os.path.abspath(output)
+    # Links are followed, and what is no plain file (/dev/stdout, a named pipe) is written to: putting a file in the
+    # place of /dev/null would harm the whole machine.
+    target = os.path.realpath(output)
     try:
-        with NamedTemporaryFile(
-            "w", dir=os.path.dirname(target), delete=False, encoding="utf-8", errors="backslashreplace"
-        ) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        if os.path.exists(output) and not os.path.isfile(output):
+            with open(output, "w", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(text)
+            return
+        _replace(target, text)
     except OSError as error:
         raise BadUsage(f"cannot write {output}: {error.strerror}") from error
+
+
+def _replace(target: str, text: str) -> None:
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(
+        "w", dir=os.path.dirname(target), delete=False, encoding="utf-8", errors="backslashreplace"
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise

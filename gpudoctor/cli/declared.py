@@ -11,6 +11,39 @@ class Format(str, Enum):
     JSON = "json"
 
 
+class ReportFormat(str, Enum):
+    """As `gpudoctor.reports.formats.FORMATS`: those of a report."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    JUNIT = "junit"
+    SARIF = "sarif"
+    GITHUB = "github"
+    NAGIOS = "nagios"
+    NPD = "npd"
+    PROMETHEUS = "prometheus"
+
+
+class FailOn(str, Enum):
+    """As `gpudoctor.exit_codes.FAIL_ON`."""
+
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    WARNING = "warning"
+    NEVER = "never"
+
+
+class ExitMapName(str, Enum):
+    """As `gpudoctor.exit_codes.EXIT_MAPS`."""
+
+    NAGIOS = "nagios"
+    NPD = "npd"
+    SLURM = "slurm"
+    SIMPLE = "simple"
+    RETRY = "retry"
+
+
 Root = Annotated[str | None, typer.Option(metavar="DIR", help="Diagnose a mounted root file system.")]
 KernelName = Annotated[
     str | None, typer.Option("--kernel", metavar="RELEASE", help="With --root: the kernel to take as the running one.")
@@ -18,6 +51,20 @@ KernelName = Annotated[
 SnapshotFile = Annotated[str | None, typer.Option(metavar="FILE", help="Diagnose a recorded machine.")]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of printing.")]
 OutputFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
+ReportOutputFormat = Annotated[ReportFormat | None, typer.Option("--format", help="How to print. [default: text]")]
+Failing = Annotated[
+    FailOn | None,
+    typer.Option(
+        "--fail-on",
+        help="From what on the exit code is not 0: error, unknown (errors too), warning (all three), never. "
+        "[default: warning]",
+    ),
+]
+Exits = Annotated[
+    ExitMapName | None,
+    typer.Option("--exit-map", help="Whose exit codes; retry: 75, for another machine to try. [default: nagios]"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing where the exit code is 0.")]
 Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="No run takes longer than this.")]
 Pythons = Annotated[
     list[str] | None,

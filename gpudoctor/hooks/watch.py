@@ -5,10 +5,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Outcome, Report, Severity, Status, diagnose
+from gpudoctor.diagnose import Outcome, Problem, Report, Severity, Status, diagnose
 from gpudoctor.hooks.notify import deliver, require_target
-from gpudoctor.hooks.upgrade import problem_of
-from gpudoctor.hooks.upgrade_note import Problem
 from gpudoctor.hooks.verdict import say
 from gpudoctor.hooks.wording import worth_telling
 from gpudoctor.host import BadSource
@@ -91,7 +89,7 @@ def _report(options: WatchOptions) -> Report:
 def state_after(report: Report, before: State) -> State:
     """What is wrong now. A problem that was known stays so where its check could not tell this time."""
     found = {
-        problem_of(ranked): Known(ranked.severity.name, visible(ranked.finding.summary), visible(ranked.finding.remedy))
+        ranked.problem: Known(ranked.severity.name, visible(ranked.finding.summary), visible(ranked.finding.remedy))
         for ranked in worth_telling(report.findings)
     }
     for outcome in report.outcomes:

@@ -1,4 +1,7 @@
-"""The report as JSON, schema 1. Fields are added, never renamed, within a schema number."""
+"""The report as JSON, schema 1: `report.schema.json` beside this file describes it.
+
+Fields are added, never renamed, within a schema number.
+"""
 
 import json
 
@@ -60,6 +63,7 @@ def finding_of(ranked: Ranked) -> dict[str, object]:
         "remedy": finding.remedy,
         "explains": list(ranked.explains),
         "fixes": list(fixes_for(ranked.check.id)),
+        "acknowledged": None if ranked.acknowledged is None else ranked.acknowledged._asdict(),
     }
 
 

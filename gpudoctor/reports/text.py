@@ -84,6 +84,9 @@ def finding_lines(ranked: Ranked, colour: bool, *, when: str = "", remedy: str =
     if finding.remedy:
         yield f"  {remedy}"
         yield from wrapped(finding.remedy, "    ")
+    if ranked.acknowledged:
+        known = f"Acknowledged until {ranked.acknowledged.expires}: {ranked.acknowledged.reason}"
+        yield from wrapped(known, "  ", hanging="    ")
     if ranked.explains:
         yield from wrapped(f"It explains: {', '.join(ranked.explains)}", "  ", hanging="    ")
 
@@ -136,8 +139,11 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
         yield from wrapped(f"unknown: {reason} ({named})", "  ", hanging="    ")
 
 
-def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
-    counts = {severity: sum(ranked.severity is severity for ranked in report.findings) for severity in Severity}
+def verdict(report: Report) -> str:
+    """What was found, in a sentence or two."""
+    standing = [ranked for ranked in report.findings if ranked.acknowledged is None]
+    known = len(report.findings) - len(standing)
+    counts = {severity: sum(ranked.severity is severity for ranked in standing) for severity in Severity}
     found = [
         f"{count} {severity.name.lower()}{'s' if count > 1 else ''}"
         for severity, count in sorted(counts.items(), reverse=True)
@@ -145,21 +151,26 @@ def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
     ]
     undecided = [outcome for outcome in report.outcomes if outcome.matters]
     crashed = [outcome for outcome in undecided if outcome.status is Status.CRASHED]
+    nothing = "Nothing wrong was found" + (" but what is acknowledged" if known else "")
     match report.status:
         case "ok" | "info":
-            verdict = "Nothing wrong was found."
+            words = f"{nothing}."
         case "unknown":
-            verdict = "Nothing wrong was found, but not everything could be told."
+            words = f"{nothing}, but not everything could be told."
         case _:
-            verdict = f"{', '.join(found)} found."
+            words = f"{', '.join(found)} found{f' beside {known} acknowledged' if known else ''}."
     if undecided and report.status != "unknown":
-        verdict += f" {len(undecided)} more could not be told."
+        words += f" {len(undecided)} more could not be told."
     if crashed:
-        verdict += " Please report the crash: `--format json` has its traceback."
+        words += " Please report the crash: `--format json` has its traceback."
     if found:
-        verdict += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
+        words += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
+    return words
+
+
+def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
     style = STYLES.get(report.status, "") if colour else ""
-    yield from wrapped(f"{verdict} ({duration_ms} ms, exit code {report.exit_code})", "", style)
+    yield from wrapped(f"{verdict(report)} ({duration_ms} ms, exit code {report.exit_code})", "", style)
 
 
 def styled(text: str, style: str) -> str:

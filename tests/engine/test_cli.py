@@ -11,6 +11,7 @@ from command_line import GPUDOCTOR, gpudoctor
 
 from gpudoctor.cli import prepared_help
 from gpudoctor.cli.options import CheckOptions, quick_check_options
+from gpudoctor.reports.formats import FORMATS
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ PLAIN = [
     ["--only", "driver", "--only=pci.no-gpu", "--skip", "packages"],
     ["--expect-gpus", "8", "--timeout", "2.5"],
     ["--snapshot", "x.json", "--output", "report.txt"],
+    ["--quiet", "--fail-on", "error", "--exit-map=retry", "--format", "sarif"],
 ]
 
 
@@ -58,6 +60,9 @@ def test_both_doors_to_check_understand_the_same(arguments: list[str], monkeypat
         ["--expect-gpus", "-1"],
         ["--timeout", "0"],
         ["-o", "x"],
+        ["--quiet=yes"],
+        ["--fail-on", "errors"],
+        ["--exit-map", "icinga"],
     ],
     ids=" ".join,
 )
@@ -212,6 +217,8 @@ def test_check_imports_nothing_heavy(root: Path) -> None:
         assert "gpudoctor.diagnose" in modules
         heavy = {"numpy", "torch", "tensorflow", "jax", "cupy", "pynvml", "typer", "rich", "packaging", "distro"}
         heavy |= {"click", "pydantic", "importlib.metadata", "dataclasses", "inspect", "gpudoctor.bench"}
+        # A format is imported when it is asked for.
+        heavy |= {form.module for name, form in FORMATS.items() if name != "text"} | {"xml", "tomllib"}
         assert not modules & heavy, arguments
 
 
