@@ -90,6 +90,14 @@ def check_command(
     fail_on: Failing = None,
     exit_map: Exits = None,
     quiet: Quiet = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Findings that are acknowledged: shown, but no reason to fail."),
+    ] = None,
+    save_baseline: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Acknowledge there all that is wrong now; reasons in the file are kept."),
+    ] = None,
 ) -> int:
     """Find out what is wrong: the cause first, its proof, what to do."""
     from gpudoctor.cli.check import check
@@ -110,6 +118,8 @@ def check_command(
             fail_on=fail_on and fail_on.value,
             exit_map=exit_map and exit_map.value,
             quiet=quiet,
+            baseline=baseline,
+            save_baseline=save_baseline,
         )
     )
 

@@ -39,6 +39,10 @@ def _check(options: CheckOptions) -> int:
     form = options.format or TEXT
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     report = diagnose_with(facts, options.only, options.skip)._replace(exits=exits)
+    if options.baseline or options.save_baseline:
+        from gpudoctor.cli.baseline import with_acknowledged  # here for start-up
+
+        report = with_acknowledged(report, options)
     duration_ms = round((time.monotonic() - began) * 1000)
     if not (options.quiet and options.output is None and report.exit_code == 0):
         colour = options.output is None and wants_colour()

@@ -24,6 +24,8 @@ class CheckOptions(NamedTuple):
     fail_on: str | None = None
     exit_map: str | None = None
     quiet: bool = False
+    baseline: str | None = None
+    save_baseline: str | None = None
 
 
 _REPEATABLE = ("only", "skip", "python")
