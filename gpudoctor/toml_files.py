@@ -5,11 +5,6 @@ from collections.abc import Iterable, Mapping
 
 from gpudoctor.host import BadSource
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 LARGEST = 4 * 1024 * 1024  # bytes; such files have some dozens of lines
 
 Table = Mapping[str, object]
@@ -27,6 +22,11 @@ def read_toml(path: str) -> Table:
 
 def parse_toml(data: bytes, path: str) -> Table:
     """As `read_toml`, of a file that was read already."""
+    # Here for start-up: most files that are looked at have nothing for gpudoctor.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     if len(data) > LARGEST:
         raise BadSource(f"{path}: larger than {LARGEST >> 20} MiB, which is no file of a person's")
     try:

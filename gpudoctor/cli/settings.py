@@ -13,6 +13,7 @@ directory only, and only where nobody else could have written them: they can hid
 """
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from gpudoctor.reports.formats import FORMATS
 from gpudoctor.toml_files import LARGEST, Table, parse_toml, read_toml, require_keys
 
 OWN_FILE, PROJECT_FILE = "gpudoctor.toml", "pyproject.toml"
+
+_MAY_SET_SOMETHING = re.compile(rb"""^\s*(\[\s*)?["']?tool["']?\s*(\.\s*["']?gpudoctor|\])""", re.MULTILINE)
 
 _KEYS = ("timeout", "deep-timeout", "expect-gpus", "skip", "fail-on", "exit-map", "format", "baseline")
 
@@ -75,8 +78,8 @@ def found_settings(named: str | None) -> Settings:
             continue
         except OSError as error:
             raise BadSource(f"{name} of this folder: {error.strerror}") from error
-        # Most projects say nothing about gpudoctor: they are not made to wait, nor bothered with a doubt.
-        if name == PROJECT_FILE and (b"[tool.gpudoctor" if doubt else b"gpudoctor") not in data:
+        # Most projects set nothing for gpudoctor: they are not made to wait, nor bothered with a doubt or a mistake.
+        if name == PROJECT_FILE and not _MAY_SET_SOMETHING.search(data):
             continue
         if doubt:
             print(f"gpudoctor: {name} is not read, for {doubt}; `--config {name}` reads it", file=sys.stderr)

@@ -67,6 +67,21 @@ def test_a_project_that_sets_nothing_is_left_alone(text: str, folder: Path) -> N
     assert found_settings(None) == Settings()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[tool.gpudoctor]\ntimeout = 30",
+        "[ tool . 'gpudoctor' ]\ntimeout = 30",
+        "[tool]\ngpudoctor.timeout = 30",
+        "[tool]\ngpudoctor = {timeout = 30}",
+        "tool.gpudoctor.timeout = 30",
+    ],
+)
+def test_every_way_to_write_the_table_is_found(text: str, folder: Path) -> None:
+    (folder / "pyproject.toml").write_text(f"{text}\n")
+    assert found_settings(None).timeout == 30
+
+
 def test_the_command_line_goes_before_the_settings() -> None:
     assert with_settings(CheckOptions(), READ) == CheckOptions(
         timeout=30.0,
