@@ -25,7 +25,7 @@ def headline(report: Report, facts: Facts) -> str:
             ]
             more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
             first_one = failing[0]
-            return visible(f"{first_one.check.id}{more}: {first_one.finding.summary or first_one.check.title}")
+            return visible(f"{first_one.check.id}{more}: {first_one.headline}")
 
 
 def _machine(report: Report, facts: Facts) -> str:

@@ -53,9 +53,9 @@ def _found(ranked: Ranked, report: Report) -> Element:
     told = "\n".join(finding_lines(ranked, colour=False))
     if ranked.acknowledged:
         known = f"acknowledged until {ranked.acknowledged.expires}: {ranked.acknowledged.reason}"
-        _add(case, "skipped", message=f"{known} ({finding.summary})")
+        _add(case, "skipped", message=f"{known} ({ranked.headline})")
     elif (severity := ranked.severity.name.lower()) in report.exits.failing:
-        _add(case, "failure", told, message=finding.summary or ranked.check.title, type=severity)
+        _add(case, "failure", told, message=ranked.headline, type=severity)
     else:
         _add(case, "system-out", told)
     return case

@@ -53,7 +53,7 @@ def _machine(facts: Facts) -> Iterator[str]:
 def _finding(ranked: Ranked) -> Iterator[str]:
     finding = ranked.finding
     word = "ACKNOWLEDGED" if ranked.acknowledged else ranked.severity.name
-    yield f"### {word}: {prose(finding.summary or ranked.check.title)}"
+    yield f"### {word}: {prose(ranked.headline)}"
     yield ""
     about = [code(ranked.check.id), *(code(one) for one in (finding.subject, finding.environment) if one)]
     yield " · ".join(about)

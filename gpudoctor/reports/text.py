@@ -72,7 +72,7 @@ def finding_lines(ranked: Ranked, colour: bool, *, when: str = "", remedy: str =
     """Summary, id, proof, remedy under this heading, what it explains. `when`: said behind the id."""
     finding, word = ranked.finding, ranked.severity.name.lower()
     label = word.upper().ljust(9)
-    first, *more = wrapped(finding.summary or ranked.check.title, " " * len(label))
+    first, *more = wrapped(ranked.headline, " " * len(label))
     bold = BOLD if colour else ""
     yield styled(label, STYLES[word] if colour else "") + styled(first[len(label) :], bold)
     yield from (styled(line, bold) for line in more)
