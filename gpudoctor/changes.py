@@ -42,8 +42,7 @@ def state_after(report: Report, before: State) -> State:
 
 
 def _reason(outcome: Outcome) -> str:
-    last = outcome.reason.strip().splitlines()[-1:] or ["no reason given"]
-    return visible(f"{outcome.check.id} could not be told: {last[0]}")
+    return visible(f"{outcome.check.id} could not be told: {outcome.why}")
 
 
 def came_since(before: State, now: State) -> list[Known]:

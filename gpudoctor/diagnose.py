@@ -99,6 +99,11 @@ class Outcome(NamedTuple):
     unasked: bool = False  # a skipped one that nobody has asked for
 
     @property
+    def why(self) -> str:
+        """The reason in one line: of a crash, whose reason is the traceback, the last one."""
+        return (self.reason.strip().splitlines() or ["no reason given"])[-1]
+
+    @property
     def looked(self) -> bool:
         """It judged all that it is about: what it found before and does not find now is gone."""
         match self.status:

@@ -47,8 +47,7 @@ def _annotations(report: Report) -> Iterator[_Annotation]:
     level = "error" if "unknown" in report.exits.failing else "warning"
     for outcome in report.outcomes:
         if outcome.matters:
-            reason = (outcome.reason.strip().splitlines() or ["no reason given"])[-1]
-            yield _Annotation(level, f"gpudoctor {outcome.check.id}", visible(f"It could not be told: {reason}"))
+            yield _Annotation(level, f"gpudoctor {outcome.check.id}", visible(f"It could not be told: {outcome.why}"))
 
 
 def _capped(annotations: list[_Annotation]) -> list[_Annotation]:

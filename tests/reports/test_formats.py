@@ -333,6 +333,13 @@ def test_the_state_of_the_line_is_that_of_the_exit_code(rows: tuple[Any, ...], s
     assert shown("nagios", what).startswith(f"GPU {state} - ")
 
 
+def test_a_line_that_is_fine_says_what_was_let_pass() -> None:
+    let_pass = report(found("gpu.mps-stale", Severity.WARNING), found(acknowledged=KNOWN), fail_on="error")
+    words, *_ = plugin_line(shown("nagios", let_pass))
+    assert words.startswith("GPU OK - ")
+    assert words.endswith("driver 580.95.05, 1 acknowledged, warning let pass")
+
+
 def test_the_line_of_many_findings_stays_short() -> None:
     words, _, more = plugin_line(
         shown("nagios", report(*[found(subject=f"g{n}", summary="x" * 999) for n in range(9)]))
