@@ -56,6 +56,16 @@ def test_no_format_lets_the_machine_drive_a_terminal(name: str) -> None:
     assert not [one for one in text if not one.isprintable() and one != "\n"]
 
 
+def test_what_is_acknowledged_does_not_shout() -> None:
+    loud, quiet = (
+        render("text", "check", report(found(acknowledged=known)), machine(), 1, colour=True) for known in (None, KNOWN)
+    )
+    assert "\x1b[1;31mERROR" in loud
+    assert "\x1b[1;31m" not in quiet
+    assert "ERROR" in quiet
+    assert "Acknowledged until 2027-01-31: The vendor is asked" in quiet
+
+
 # JSON
 
 
