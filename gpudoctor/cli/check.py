@@ -61,7 +61,7 @@ def _check(options: CheckOptions) -> int:
         report = with_acknowledged(report, options)
     duration_ms = round((time.monotonic() - began) * 1000)
 
-    def tell() -> int:
+    def tell(report: Report) -> int:
         if not (options.quiet and options.output is None and report.exit_code == 0):
             colour = options.output is None and wants_colour()
             deliver(render(form, "check", report, facts, duration_ms, colour=colour), options.output)
@@ -73,7 +73,7 @@ def _check(options: CheckOptions) -> int:
         from gpudoctor.cli.changed_since import tell_changes  # here for start-up
 
         return tell_changes(report, options, tell)
-    return tell()
+    return tell(report)
 
 
 def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:
