@@ -3,12 +3,16 @@
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from gpudoctor.exit_codes import VERDICTS, ExitRule
 from gpudoctor.host import NotRecorded, NotRunning, Unavailable
 from gpudoctor.registry import Facts, needs, registry
 from gpudoctor.symptoms import Symptom
 from gpudoctor.time_limit import stop_in_time
+
+if TYPE_CHECKING:
+    from gpudoctor.last_look import Changes  # which needs reports of this module
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +30,9 @@ class Status(enum.Enum):
     UNKNOWN = "unknown"  # a fact could not be had
     CRASHED = "crashed"  # our bug
     SKIPPED = "skipped"  # deselected, or not applicable here
+
+
+DESELECTED = "deselected"  # the reason of a skipped check that the user left out
 
 
 class NotApplicable(Exception):
@@ -97,6 +104,34 @@ class Outcome(NamedTuple):
     not_recorded: bool = False  # an unknown of a snapshot: nobody asked for it then
     unasked: bool = False  # a skipped one that nobody has asked for
 
+    @property
+    def why(self) -> str:
+        """The reason in one line: of a crash, whose reason is the traceback, the last one."""
+        return (self.reason.strip().splitlines() or ["no reason given"])[-1]
+
+    @property
+    def looked(self) -> bool:
+        """It judged all that it is about: what it found before and does not find now is gone."""
+        match self.status:
+            case Status.OK:
+                return True
+            case Status.FOUND:
+                return not self.reason
+            case Status.SKIPPED:
+                return self.reason != DESELECTED
+            case _:
+                return False
+
+
+class Acknowledgement(NamedTuple):
+    """Somebody knows of a finding, and why it may stay so for a while."""
+
+    reason: str
+    expires: str  # its last day: "2027-01-31"
+
+
+Problem = tuple[str, str, str]  # what tells a finding from all others: id of the check, subject, Python environment
+
 
 class Ranked(NamedTuple):
     """A finding in the report's order. `explains`: ids of checks that fired as well, and are consequences of it."""
@@ -105,29 +140,55 @@ class Ranked(NamedTuple):
     finding: Finding
     severity: Severity
     explains: tuple[str, ...]
+    acknowledged: Acknowledgement | None = None  # not None: shown, and no reason to fail
     certainty: str = ""  # where a text was read instead of a machine: "shown", "likely", "possible"
+
+    @property
+    def headline(self) -> str:
+        """What is wrong, in one sentence: the check's title where the finding itself says nothing."""
+        summary = self.finding.summary
+        return summary if any(one.isprintable() and one != " " for one in summary) else self.check.title
+
+    @property
+    def problem(self) -> Problem:
+        return self.check.id, self.finding.subject, self.finding.environment
 
 
 class Report(NamedTuple):
-    """All outcomes, causes before consequences, and the findings, root cause first, then by severity."""
+    """All outcomes, causes before consequences, and the findings, root cause first, then by severity, and those that
+    are acknowledged last.
+    """
 
     outcomes: tuple[Outcome, ...]
     findings: tuple[Ranked, ...]
+    exits: ExitRule = ExitRule()
+    changes: "Changes | None" = None  # since the last look, where somebody asked for them
     untold: str = ""  # why nothing at all could be judged, "" where something was
 
     @property
     def status(self) -> str:
-        """The worst severity in lower case, "unknown" if something that matters could not be told, or "ok"."""
-        worst = max((ranked.severity for ranked in self.findings), default=Severity.INFO)
-        if worst > Severity.INFO:
-            return worst.name.lower()
+        """The worst severity in lower case, "unknown" if something that matters could not be told, or "ok".
+
+        What is acknowledged counts as information.
+        """
+        return next(iter(self.verdicts), "info" if self.findings else "ok")
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Those of `exit_codes.VERDICTS` that hold."""
+        held = {ranked.severity.name.lower() for ranked in self.findings if ranked.acknowledged is None}
         if self.untold or any(outcome.matters for outcome in self.outcomes):
-            return "unknown"
-        return "info" if self.findings else "ok"
+            held.add("unknown")
+        return tuple(verdict for verdict in VERDICTS if verdict in held)
+
+    @property
+    def failure(self) -> str:
+        """The verdict for which this machine fails by the exit rule, "" if it does not."""
+        return self.exits.failure(self.verdicts)
 
     @property
     def exit_code(self) -> int:
-        return {"ok": 0, "info": 0, "warning": 1, "error": 2, "unknown": 3}[self.status]
+        return self.exits.code(self.failure)
 
 
 def check(
@@ -163,7 +224,7 @@ def diagnose(facts: Facts, checks: Iterable[Check], *, deselected: Iterable[Chec
     for id in TopologicalSorter(graph).static_order():
         outcomes[id] = _explained(run_check(chosen[id], facts), [outcomes[cause] for cause in graph[id]], outcomes)
     broken = [_broken_plugin(plugin.name, plugin.reason) for plugin in registry.broken.values()]
-    skipped = [Outcome(check, Status.SKIPPED, reason="deselected") for check in deselected]
+    skipped = [Outcome(check, Status.SKIPPED, reason=DESELECTED) for check in deselected]
     ordered = (*(outcome for outcome in outcomes.values() if not outcome.unasked), *broken, *skipped)
     return Report(ordered, tuple(_ranked(ordered)))
 

@@ -11,12 +11,14 @@ from gpudoctor import __version__
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.bench_app import bench_app
 from gpudoctor.cli.declared import (
+    Exits,
+    Failing,
     Format,
     KernelName,
     Output,
     OutputFormat,
     Pythons,
-    ReportFormat,
+    Quiet,
     ReportOutputFormat,
     Root,
     SnapshotFile,
@@ -74,7 +76,7 @@ def check_command(
     snapshot: SnapshotFile = None,
     only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check or domain; repeatable.")] = None,
     skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this check or domain; repeatable.")] = None,
-    format: ReportOutputFormat = ReportFormat.TEXT,
+    format: ReportOutputFormat = None,
     output: Output = None,
     expect_gpus: Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")] = None,
     timeout: Annotated[
@@ -85,23 +87,51 @@ def check_command(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also let the frameworks compute, each in its own interpreter.")
     ] = False,
+    fail_on: Failing = None,
+    exit_map: Exits = None,
+    quiet: Quiet = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Findings that are acknowledged: shown, but no reason to fail."),
+    ] = None,
+    save_baseline: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Acknowledge there all that is wrong now; reasons in the file are kept."),
+    ] = None,
+    changed_since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="For timers: silent and 0 unless something has changed since this file was written."
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Settings. [default: gpudoctor.toml or pyproject.toml of this folder]"),
+    ] = None,
 ) -> int:
     """Find out what is wrong: the cause first, its proof, what to do."""
     from gpudoctor.cli.check import check
 
     return check(
         CheckOptions(
-            root,
-            kernel,
-            snapshot,
-            tuple(only or ()),
-            tuple(skip or ()),
-            format.value,
-            output,
-            expect_gpus,
-            timeout,
-            tuple(python or ()),
-            deep,
+            root=root,
+            kernel=kernel,
+            snapshot=snapshot,
+            only=tuple(only or ()),
+            skip=tuple(skip or ()),
+            format=format and format.value,
+            output=output,
+            expect_gpus=expect_gpus,
+            timeout=timeout,
+            python=tuple(python or ()),
+            deep=deep,
+            fail_on=fail_on and fail_on.value,
+            exit_map=exit_map and exit_map.value,
+            quiet=quiet,
+            baseline=baseline,
+            save_baseline=save_baseline,
+            changed_since=changed_since,
+            config=config,
         )
     )
 
@@ -216,18 +246,33 @@ def preflight_command(
     simulation: Annotated[
         str | None, typer.Option(metavar="FILE", help="A plan made before, or elsewhere; - is standard input.")
     ] = None,
-    format: OutputFormat = Format.TEXT,
+    format: ReportOutputFormat = None,
     output: Output = None,
     root: Root = None,
     kernel: KernelName = None,
     snapshot: SnapshotFile = None,
     timeout: Timeout = 60.0,
+    fail_on: Failing = None,
+    exit_map: Exits = None,
+    quiet: Quiet = False,
 ) -> int:
     """Say beforehand whether an upgrade would break the GPU."""
     from gpudoctor.cli.preflight import PreflightOptions, preflight
 
     return preflight(
-        PreflightOptions(command, simulation, format.value, output, root, kernel, snapshot, timeout),
+        PreflightOptions(
+            command,
+            simulation,
+            format.value if format else Format.TEXT.value,
+            output,
+            root,
+            kernel,
+            snapshot,
+            timeout,
+            fail_on and fail_on.value,
+            exit_map and exit_map.value,
+            quiet,
+        ),
     )
 
 
@@ -263,13 +308,13 @@ def triage_command(
     file: Annotated[
         str | None, typer.Argument(metavar="[FILE]", help="A log or a bug report. [default: -, standard input]")
     ] = None,
-    format: OutputFormat = Format.TEXT,
+    format: ReportOutputFormat = None,
     output: Output = None,
 ) -> int:
     """Name the cause from pasted text: logs, tracebacks, collect_env."""
     from gpudoctor.cli.triage import triage
 
-    return triage(file, format.value, output)
+    return triage(file, format.value if format else "text", output)
 
 
 @app.command("explain")

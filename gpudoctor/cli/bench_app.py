@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gpudoctor.cli.declared import Format, Output, OutputFormat, ReportFormat, ReportOutputFormat
+from gpudoctor.cli.declared import Format, Output, OutputFormat, PageFormat, PageOutputFormat
 
 
 class Backend(str, Enum):
@@ -64,7 +64,7 @@ def bench_command(
     python: Annotated[
         str | None, typer.Option(metavar="PATH", help="The Python whose torch is tested. [default: the first found]")
     ] = None,
-    format: ReportOutputFormat = ReportFormat.TEXT,
+    format: PageOutputFormat = PageFormat.TEXT,
     output: Output = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="For weights and data.")] = 0,
 ) -> int | None:
@@ -118,7 +118,7 @@ def bench_curve_command(
         CurveBackend, typer.Option(help="auto: the GPU where CuPy finds one, else the CPU.")
     ] = CurveBackend.AUTO,
     plot: Annotated[str | None, typer.Option(metavar="FILE", help="Also draw a PNG or SVG (extra: plot).")] = None,
-    format: ReportOutputFormat = ReportFormat.TEXT,
+    format: PageOutputFormat = PageFormat.TEXT,
     output: Output = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="For weights and data.")] = 0,
 ) -> int:

@@ -8,47 +8,103 @@ from gpudoctor.cli import BadUsage
 from gpudoctor.cli.options import CheckOptions
 from gpudoctor.cli.source import open_host
 from gpudoctor.diagnose import Check, Report, diagnose
+from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.deep import DeepWanted
 from gpudoctor.facts.expected import ExpectedGpus
-from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT, Unavailable
-from gpudoctor.registry import Facts, load_plugins, registry
+from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT, BadSource, Unavailable
+from gpudoctor.registry import Facts, NoPlugins, load_plugins, registry
+from gpudoctor.reports.formats import FORMATS, TEXT, render
+from gpudoctor.reports.machine import machine_summary
 from gpudoctor.time_limit import limit
 
 
 def check(options: CheckOptions) -> int:
     """Diagnose the machine that the options name, print or write the report. Returns the exit code."""
-    timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
-    with limit(timeout):
-        report, text = _report(options, timeout)
-    deliver(text, options.output)
-    return report.exit_code
+    try:
+        options = _with_settings(options)
+        return _check(options)
+    except (BadUsage, BadSource, NoPlugins) as error:
+        say_to_monitor(options.format, options.output, str(error))
+        raise
 
 
-def _report(options: CheckOptions, timeout: float) -> tuple[Report, str]:
+def _with_settings(options: CheckOptions) -> CheckOptions:
+    for name in ("output", "baseline", "save_baseline", "changed_since", "config"):
+        if getattr(options, name) == "":  # a shell's variable that is not set
+            raise BadUsage(f"--{name.replace('_', '-')} names no file")
+    if options.config is None and not (os.path.exists("gpudoctor.toml") or os.path.exists("pyproject.toml")):
+        return options
+    from gpudoctor.cli.settings import found_settings, with_settings  # here for start-up
+
+    settings = found_settings(options.config)
+    if settings.skip:
+        load_plugins()
+        require_checks(settings.skip, f"{settings.path}: skip: ")
+    return with_settings(options, settings)
+
+
+def _check(options: CheckOptions) -> int:
     import time
 
     began = time.monotonic()
-    facts = Facts(
-        open_host(options.root, options.kernel, options.snapshot, timeout, options.python),
-        {ExpectedGpus: ExpectedGpus(options.expect_gpus), DeepWanted: DeepWanted(options.deep)},
-    )
-    if options.deep:
-        _announce_trials(facts)
-    report = diagnose_with(facts, options.only, options.skip)
+    timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
+    form = options.format or TEXT
+    exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
+    with limit(timeout):
+        facts = Facts(
+            open_host(options.root, options.kernel, options.snapshot, timeout, options.python),
+            {ExpectedGpus: ExpectedGpus(options.expect_gpus), DeepWanted: DeepWanted(options.deep)},
+        )
+        if options.deep:
+            _announce_trials(facts)
+        report = diagnose_with(facts, options.only, options.skip)._replace(exits=exits)
+        machine_summary(facts)  # what only the report's head asks is found out within the time, too
+    if options.baseline is not None or options.save_baseline is not None:
+        from gpudoctor.cli.baseline import with_acknowledged  # here for start-up
+
+        report = with_acknowledged(report, options)
     duration_ms = round((time.monotonic() - began) * 1000)
-    if options.format == "json":
-        from gpudoctor.reports.json_report import as_json
 
-        load_plugins(fixes=True)  # the report names the fixes of each finding
-        return report, as_json("check", report, facts, duration_ms)
-    if options.format == "html":
-        from gpudoctor.reports.html import as_html  # here for start-up, like every format but text
+    def tell(report: Report) -> int:
+        if not (options.quiet and options.output is None and report.exit_code == 0):
+            colour = options.output is None and wants_colour()
+            deliver(render(form, "check", report, facts, duration_ms, colour=colour), options.output)
+        if form == "github":
+            add_to_job_summary("check", report, facts, duration_ms)
+        return report.exit_code
 
-        load_plugins(fixes=True)
-        return report, as_html("check", report, facts, duration_ms)
-    from gpudoctor.reports.text import as_text
+    if options.changed_since is not None:
+        from gpudoctor.cli.changed_since import tell_changes  # here for start-up
 
-    return report, as_text(report, facts, duration_ms, colour=options.output is None and wants_colour())
+        return tell_changes(report, options, tell)
+    return tell(report)
+
+
+def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:
+    """On a runner of GitHub's the report as the summary of the job. Raises BadUsage if it cannot be written."""
+    from gpudoctor.reports.github import append_summary, summary_file  # here for start-up
+
+    path = summary_file()
+    if path:
+        try:
+            append_summary(path, render("markdown", command, report, facts, duration_ms))
+        except OSError as error:
+            raise BadUsage(f"cannot write {path}, the summary of this job: {error.strerror}") from error
+
+
+def say_to_monitor(form: str | None, output: str | None, reason: str) -> None:
+    """Monitors show standard output and nothing else: what keeps a check from running belongs there as well."""
+    if output is not None or sys.stdout is None:
+        return
+    match form:
+        case "nagios":
+            from gpudoctor.reports.nagios import as_failure
+
+            deliver(as_failure(reason), None)
+        case "npd":
+            from gpudoctor.reports.npd import line_of
+
+            deliver(line_of(f"unknown: {reason}"), None)
 
 
 def _announce_trials(facts: Facts) -> None:
@@ -69,9 +125,7 @@ def _announce_trials(facts: Facts) -> None:
 def diagnose_with(facts: Facts, only: Sequence[str] = (), skip: Sequence[str] = ()) -> Report:
     """Run the registered checks but for the deselected ones. Raises BadUsage for ids that do not exist."""
     load_plugins()
-    for pattern in (*only, *skip):
-        if not any(_matches(id, [pattern]) for id in registry.checks):
-            raise BadUsage(_unknown_id(pattern))
+    require_checks((*only, *skip))
     chosen: list[Check] = []
     deselected: list[Check] = []
     for check in registry.checks.values():
@@ -80,6 +134,13 @@ def diagnose_with(facts: Facts, only: Sequence[str] = (), skip: Sequence[str] = 
     if not chosen:
         raise BadUsage("--only and --skip together leave no check to run")
     return diagnose(facts, chosen, deselected=deselected)
+
+
+def require_checks(patterns: Sequence[str], where: str = "") -> None:
+    """Raises BadUsage for a pattern that no check matches. `where`: who says so, in front of the sentence."""
+    for pattern in patterns:
+        if not any(_matches(id, [pattern]) for id in registry.checks):
+            raise BadUsage(where + _unknown_id(pattern))
 
 
 def _matches(id: str, patterns: Collection[str]) -> bool:
@@ -97,6 +158,8 @@ def _unknown_id(pattern: str) -> str:
 
 
 def wants_colour() -> bool:
+    if sys.stdout is None:
+        return False
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -106,29 +169,37 @@ def deliver(text: str, output: str | None) -> None:
     What is there and is no file, like /dev/null or a pipe, is written to: renaming a file to it would take its place.
     """
     if output is None or output == "-":
+        if sys.stdout is None:
+            raise BadUsage("standard output is closed, so there is nowhere to print to; --output names a file")
         # Names on the machine need not be UTF-8, and the terminal need not speak it: what it cannot show is escaped.
         data = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         return
-    from tempfile import NamedTemporaryFile
-
+    # Links are followed, and what is no plain file (/dev/stdout, a named pipe) is written to: putting a file in the
+    # place of /dev/null would harm the whole machine.
+    target = os.path.realpath(output)
     try:
         if os.path.exists(output) and not os.path.isfile(output):
-            with open(output, "w", encoding="utf-8", errors="backslashreplace") as there:
-                there.write(text)
+            with open(output, "w", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(text)
             return
-        target = os.path.realpath(output)  # a link to the file stays one
-        with NamedTemporaryFile(
-            "w", dir=os.path.dirname(target), delete=False, encoding="utf-8", errors="backslashreplace"
-        ) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        _replace(target, text)
     except OSError as error:
         raise BadUsage(f"cannot write {output}: {error.strerror}") from error
+
+
+def _replace(target: str, text: str) -> None:
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(
+        "w", dir=os.path.dirname(target), delete=False, encoding="utf-8", errors="backslashreplace"
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise

@@ -12,11 +12,45 @@ class Format(str, Enum):
 
 
 class ReportFormat(str, Enum):
-    """Of the commands whose result is also a page."""
+    """As `gpudoctor.reports.formats.FORMATS`: those of a report."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    JUNIT = "junit"
+    SARIF = "sarif"
+    GITHUB = "github"
+    NAGIOS = "nagios"
+    NPD = "npd"
+    PROMETHEUS = "prometheus"
+    HTML = "html"
+
+
+class PageFormat(str, Enum):
+    """Of the commands whose result is also a page, and nothing else."""
 
     TEXT = "text"
     JSON = "json"
     HTML = "html"
+
+
+class FailOn(str, Enum):
+    """As `gpudoctor.exit_codes.FAIL_ON`."""
+
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    WARNING = "warning"
+    NEVER = "never"
+
+
+class ExitMapName(str, Enum):
+    """As `gpudoctor.exit_codes.EXIT_MAPS`."""
+
+    NAGIOS = "nagios"
+    NPD = "npd"
+    SLURM = "slurm"
+    SIMPLE = "simple"
+    RETRY = "retry"
 
 
 Root = Annotated[str | None, typer.Option(metavar="DIR", help="Diagnose a mounted root file system.")]
@@ -26,7 +60,21 @@ KernelName = Annotated[
 SnapshotFile = Annotated[str | None, typer.Option(metavar="FILE", help="Diagnose a recorded machine.")]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of printing.")]
 OutputFormat = Annotated[Format, typer.Option("--format", help="How to print.")]
-ReportOutputFormat = Annotated[ReportFormat, typer.Option("--format", help="How to print; html: a page in one file.")]
+ReportOutputFormat = Annotated[ReportFormat | None, typer.Option("--format", help="How to print. [default: text]")]
+PageOutputFormat = Annotated[PageFormat, typer.Option("--format", help="How to print; html: a page in one file.")]
+Failing = Annotated[
+    FailOn | None,
+    typer.Option(
+        "--fail-on",
+        help="From what on the exit code is not 0: error, unknown (errors too), warning (all three), never. "
+        "[default: that of the exit map; warning]",
+    ),
+]
+Exits = Annotated[
+    ExitMapName | None,
+    typer.Option("--exit-map", help="Whose exit codes; retry: 75, for another machine to try. [default: nagios]"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing where the exit code is 0.")]
 Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="No run takes longer than this.")]
 Pythons = Annotated[
     list[str] | None,

@@ -3,26 +3,35 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-FORMATS = ("text", "json", "html")
+from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
+from gpudoctor.reports.formats import FORMATS
 
 
 class CheckOptions(NamedTuple):
-    """`gpudoctor check`, as typer or the quick reader understood it."""
+    """`gpudoctor check`, as typer or the quick reader understood it. None: not said, so that the settings count."""
 
     root: str | None = None
     kernel: str | None = None
     snapshot: str | None = None
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
-    format: str = "text"
+    format: str | None = None
     output: str | None = None
     expect_gpus: int | None = None
     timeout: float | None = None
     python: tuple[str, ...] = ()
     deep: bool = False
+    fail_on: str | None = None
+    exit_map: str | None = None
+    quiet: bool = False
+    baseline: str | None = None
+    save_baseline: str | None = None
+    changed_since: str | None = None
+    config: str | None = None
 
 
 _REPEATABLE = ("only", "skip", "python")
+_FLAGS = ("deep", "quiet")
 
 
 def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
@@ -35,12 +44,12 @@ def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
     while words:
         name, equals, value = words.pop(0).partition("=")
         field = name.removeprefix("--").replace("-", "_")
-        if name == "--deep" and not equals:
-            values["deep"] = True
+        if field in _FLAGS and name.startswith("--") and not equals:
+            values[field] = True
             continue
         if not name.startswith("--") or field not in CheckOptions._fields or (not equals and not words):
             return None
-        if field == "deep":
+        if field in _FLAGS:
             return None
         text = value if equals else words.pop(0)
         if text.startswith("-"):
@@ -55,7 +64,9 @@ def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
             return None
     options = CheckOptions(**values)  # type: ignore[arg-type]
     plausible = (
-        options.format in FORMATS
+        (options.format is None or options.format in FORMATS)
+        and (options.fail_on is None or options.fail_on in FAIL_ON)
+        and (options.exit_map is None or options.exit_map in EXIT_MAPS)
         and (options.expect_gpus or 0) >= 0
         and (options.timeout is None or options.timeout > 0)
     )

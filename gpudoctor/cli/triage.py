@@ -5,7 +5,9 @@ import time
 
 from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import deliver, wants_colour
+from gpudoctor.exit_codes import ExitRule
 from gpudoctor.registry import load_plugins
+from gpudoctor.reports.formats import FORMATS, render
 from gpudoctor.triage.judge import triage as judge
 from gpudoctor.triage.paste import MOST_CHARACTERS
 
@@ -18,15 +20,20 @@ def triage(file: str | None, format: str, output: str | None) -> int:
     began = time.monotonic()
     done = judge(text)
     duration_ms = round((time.monotonic() - began) * 1000)
-    if format == "json":
-        from gpudoctor.reports.triage import as_json
+    exits = ExitRule(exit_map=FORMATS[format].exit_map)
+    done = done._replace(report=done.report._replace(exits=exits))
+    match format:
+        case "text":
+            from gpudoctor.reports.triage import as_text
 
-        load_plugins(fixes=True)  # the report names the fixes of each finding
-        answer = as_json(done, duration_ms)
-    else:
-        from gpudoctor.reports.triage import as_text
+            answer = as_text(done, duration_ms, colour=output is None and wants_colour())
+        case "json":
+            from gpudoctor.reports.triage import as_json
 
-        answer = as_text(done, duration_ms, colour=output is None and wants_colour())
+            load_plugins(fixes=True)  # the report names the fixes of each finding
+            answer = as_json(done, duration_ms)
+        case _:
+            answer = render(format, "triage", done.report, done.facts, duration_ms)
     deliver(answer, output)
     return done.report.exit_code
 

@@ -19,7 +19,8 @@ def job_started(wish: Wish) -> tuple[HookFile, ...]:
         "" if expect else ' The job needs a number of GPUs? "gpudoctor hook ci --install --expect-gpus N" asks for it.'
     )
     comments = "\n".join(f"# {line}" for line in USE)
-    check = " ".join((*wish.command, f"check{expect}"))
+    # Settings of the folder that the job starts in may ask for other codes than the ones that are judged below.
+    check = " ".join((*wish.command, f"check --exit-map nagios{expect}"))
     return (
         HookFile(
             SCRIPT,

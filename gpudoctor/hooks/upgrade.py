@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from gpudoctor.diagnose import Ranked, Report, Severity, Status, diagnose
+from gpudoctor.diagnose import Problem, Ranked, Report, Severity, Status, diagnose
 from gpudoctor.facts.packages import Packages
 from gpudoctor.hooks import upgrade_note
-from gpudoctor.hooks.upgrade_note import Problem, UpgradeNote
+from gpudoctor.hooks.upgrade_note import UpgradeNote
 from gpudoctor.hooks.verdict import Verdict
 from gpudoctor.hooks.wording import findings_in_lines, worth_telling
 from gpudoctor.host import Unavailable
@@ -25,10 +25,6 @@ _DOMAINS = ("kernel.", "driver.", "packages.", "cuda.", "fabric.", "container.")
 def _facts() -> Facts:
     load_plugins()
     return Facts(LiveHost(TIMEOUT, PROBE_TIMEOUT))
-
-
-def problem_of(ranked: Ranked) -> Problem:
-    return (ranked.check.id, ranked.finding.subject, ranked.finding.environment)
 
 
 def before(transaction: Transaction, enforce: bool, override: str) -> Verdict:
@@ -60,7 +56,7 @@ def take_stock(reason: str) -> Verdict:
 
 def _leave_known(now: Report) -> None:
     """Add to the note that was left already; why that may have failed was told then."""
-    upgrade_note.leave(UpgradeNote(tuple(problem_of(ranked) for ranked in now.findings)))
+    upgrade_note.leave(UpgradeNote(tuple(ranked.problem for ranked in now.findings)))
 
 
 def _with_reinstallations(transaction: Transaction, packages: Packages) -> Transaction:
@@ -97,7 +93,7 @@ def after(note: UpgradeNote) -> Verdict:
 def _came(ranked: Ranked, known: Sequence[Problem] | None) -> bool:
     if known is None:
         return ranked.check.id.startswith(_DOMAINS)
-    return problem_of(ranked) not in known
+    return ranked.problem not in known
 
 
 def kernel(release: str) -> Verdict:

@@ -3,18 +3,19 @@
 import json
 import os
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gpudoctor.host import BadSource
 from gpudoctor.state import make_folder, replace_file, require_own, state_folder
 
-Problem = tuple[str, str, str]  # id of the check, subject, Python environment
+if TYPE_CHECKING:
+    from gpudoctor.diagnose import Problem  # not imported: most package transactions end before the engine is needed
 
 
 class UpgradeNote(NamedTuple):
     """An upgrade that was begun. `known`: the problems before it, None where they could not be told."""
 
-    known: tuple[Problem, ...] | None = None
+    known: "tuple[Problem, ...] | None" = None
     removals: tuple[str, ...] = ()  # pacman: names that go, of which its second hook is not told
 
 

@@ -1,9 +1,13 @@
-"""The report as JSON, schema 1. Fields are added, never renamed, within a schema number."""
+"""The report as JSON, schema 1: `report.schema.json` beside this file describes it.
+
+Fields are added, never renamed, within a schema number.
+"""
 
 import json
 
 from gpudoctor import __version__
 from gpudoctor.diagnose import Outcome, Ranked, Report
+from gpudoctor.last_look import UNKNOWN, State
 from gpudoctor.registry import Facts
 from gpudoctor.repair import fixes_for
 from gpudoctor.reports.machine import machine_summary
@@ -18,7 +22,7 @@ def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str
 
 def document_of(command: str, report: Report, facts: Facts, duration_ms: int) -> dict[str, object]:
     """The report as one object. The fixes' plugins must be loaded."""
-    return {
+    document: dict[str, object] = {
         "schema": SCHEMA,
         "gpudoctor": __version__,
         "command": command,
@@ -30,6 +34,9 @@ def document_of(command: str, report: Report, facts: Facts, duration_ms: int) ->
         "duration_ms": duration_ms,
         **({"untold": report.untold} if report.untold else {}),
     }
+    if report.changes is not None:
+        document["changes"] = {"came": _changed(report.changes.came), "went": _changed(report.changes.went)}
+    return document
 
 
 def as_text(document: dict[str, object]) -> str:
@@ -71,7 +78,21 @@ def finding_of(ranked: Ranked) -> dict[str, object]:
         "explains": list(ranked.explains),
         "fixes": list(fixes_for(ranked.check.id)),
         **({"certainty": ranked.certainty} if ranked.certainty else {}),
+        "acknowledged": None if ranked.acknowledged is None else ranked.acknowledged._asdict(),
     }
+
+
+def _changed(problems: State) -> list[dict[str, object]]:
+    return [
+        {
+            "id": id,
+            "severity": known.severity.lower(),
+            "subject": subject,
+            "environment": "" if known.severity == UNKNOWN else environment,
+            "summary": known.summary,
+        }
+        for (id, subject, environment), known in problems.items()
+    ]
 
 
 def outcome_of(outcome: Outcome) -> dict[str, object]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from gpudoctor import __version__
 from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts
-from gpudoctor.reports.machine import MachineSummary, machine_summary
+from gpudoctor.reports.machine import MachineSummary, in_words, machine_summary
 
 WIDTH = 80
 
@@ -39,12 +39,8 @@ def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
     yield from wrapped(
         " · ".join(word for word in (f"gpudoctor {__version__}", *words) if word), "", DIM if colour else ""
     )
-    counted: dict[str, int] = {}
-    for name in machine.gpus:
-        counted[name] = counted.get(name, 0) + 1
-    if counted:
-        gpus = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items())
-        yield from wrapped(f"GPU: {gpus}", "", DIM if colour else "")
+    if machine.gpus:
+        yield from wrapped(f"GPU: {in_words(machine.gpus)}", "", DIM if colour else "")
     for one in machine.pythons:
         if one.in_use and one.frameworks:
             line = f"Python {one.version} in {one.prefix}: {', '.join(one.frameworks)}"
@@ -74,9 +70,10 @@ def finding_lines(ranked: Ranked, colour: bool, *, when: str = "", remedy: str =
     """Summary, id, proof, remedy under this heading, what it explains. `when`: said behind the id."""
     finding, word = ranked.finding, ranked.severity.name.lower()
     label = word.upper().ljust(9)
-    first, *more = wrapped(finding.summary or ranked.check.title, " " * len(label))
-    bold = BOLD if colour else ""
-    yield styled(label, STYLES[word] if colour else "") + styled(first[len(label) :], bold)
+    first, *more = wrapped(ranked.headline, " " * len(label))
+    mark, bold = (DIM, DIM) if ranked.acknowledged else (STYLES[word], BOLD)
+    mark, bold = (mark, bold) if colour else ("", "")
+    yield styled(label, mark) + styled(first[len(label) :], bold)
     yield from (styled(line, bold) for line in more)
     yield from wrapped(f"{ranked.check.id}{when and f' · {when}'}", "         ", DIM if colour else "")
     if finding.evidence:
@@ -86,6 +83,9 @@ def finding_lines(ranked: Ranked, colour: bool, *, when: str = "", remedy: str =
     if finding.remedy:
         yield f"  {remedy}"
         yield from wrapped(finding.remedy, "    ")
+    if ranked.acknowledged:
+        known = f"Acknowledged until {ranked.acknowledged.expires}: {ranked.acknowledged.reason}"
+        yield from wrapped(known, "  ", hanging="    ")
     if ranked.explains:
         yield from wrapped(f"It explains: {', '.join(ranked.explains)}", "  ", hanging="    ")
 
@@ -147,8 +147,7 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for member in members:
         if member.status is Status.CRASHED:
-            last = member.reason.strip().splitlines()[-1:] or ["no reason given"]
-            yield from wrapped(f"{member.check.id}: our own bug: {last[0]}", "  ", hanging="    ")
+            yield from wrapped(f"{member.check.id}: our own bug: {member.why}", "  ", hanging="    ")
         elif member.status in (Status.UNKNOWN, Status.FOUND):
             reasons.setdefault(member.reason, []).append(member.check.id.partition(".")[2])
     for reason, names in reasons.items():
@@ -156,35 +155,41 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
         yield from wrapped(f"unknown: {reason} ({named})", "  ", hanging="    ")
 
 
-def verdict_of(report: Report) -> str:
-    """The report in a sentence or two: what was found, and how much could not be told."""
-    found = _found(report)
-    undecided = sum(outcome.matters for outcome in report.outcomes)
+def verdict_of(report: Report, command: str = "check") -> str:
+    """What was found, and how much could not be told. `command`: "preflight" looks at what an upgrade makes worse."""
+    upgrade = command == "preflight"
+    found = _standing(report)
+    known = sum(ranked.acknowledged is not None for ranked in report.findings)
+    nothing = "Nothing gets worse" if upgrade else "Nothing wrong was found"
+    nothing += " but what is acknowledged" if known else ""
     match report.status:
         case "ok" | "info":
-            return "Nothing wrong was found."
+            return f"{nothing}."
         case "unknown":
-            return "Nothing wrong was found, but not everything could be told."
-    return f"{', '.join(found)} found." + (f" {undecided} more could not be told." if undecided else "")
+            return f"{nothing}, but not everything could be told."
+    undecided = sum(outcome.matters for outcome in report.outcomes)
+    beside = f" beside {known} acknowledged" if known else ""
+    words = f"{', '.join(found)} {'foreseen' if upgrade else 'found'}{beside}."
+    return words + (f" {undecided} more could not be told." if undecided else "")
 
 
-def _found(report: Report) -> list[str]:
-    counts = {severity: sum(ranked.severity is severity for ranked in report.findings) for severity in Severity}
+def _standing(report: Report) -> list[str]:
+    standing = [ranked.severity for ranked in report.findings if ranked.acknowledged is None]
     return [
         f"{count} {severity.name.lower()}{'s' if count > 1 else ''}"
-        for severity, count in sorted(counts.items(), reverse=True)
-        if count and severity is not Severity.INFO
+        for severity in (Severity.ERROR, Severity.WARNING)
+        if (count := standing.count(severity))
     ]
 
 
 def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
-    verdict = verdict_of(report)
+    words = verdict_of(report)
     if any(outcome.matters and outcome.status is Status.CRASHED for outcome in report.outcomes):
-        verdict += " Please report the crash: `--format json` has its traceback."
-    if _found(report):
-        verdict += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
+        words += " Please report the crash: `--format json` has its traceback."
+    if _standing(report):
+        words += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
     style = STYLES.get(report.status, "") if colour else ""
-    yield from wrapped(f"{verdict} ({duration_ms} ms, exit code {report.exit_code})", "", style)
+    yield from wrapped(f"{words} ({duration_ms} ms, exit code {report.exit_code})", "", style)
 
 
 def styled(text: str, style: str) -> str:

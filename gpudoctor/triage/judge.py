@@ -43,7 +43,7 @@ def triage(text: str) -> Triage:
     findings = ranked(paste, outcomes, seen, registry.checks, setting)
     untold = "" if findings or shown.anything else _NOTHING
     return Triage(
-        Report(outcomes, findings, untold),
+        Report(outcomes, findings, untold=untold),
         facts,
         shown,
         paste,

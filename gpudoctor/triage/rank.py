@@ -66,7 +66,7 @@ def ranked(
         else:
             explained.setdefault(cause.check.id, []).append(one.check.id)
     return tuple(
-        Ranked(one.check, one.finding, one.severity, tuple(explained.get(one.check.id, ())), one.certainty)
+        Ranked(one.check, one.finding, one.severity, tuple(explained.get(one.check.id, ())), certainty=one.certainty)
         for one in kept
     )
 

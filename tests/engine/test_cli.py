@@ -11,6 +11,7 @@ from command_line import GPUDOCTOR, gpudoctor
 
 from gpudoctor.cli import prepared_help
 from gpudoctor.cli.options import CheckOptions, quick_check_options
+from gpudoctor.reports.formats import FORMATS
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ PLAIN = [
     ["--only", "driver", "--only=pci.no-gpu", "--skip", "packages"],
     ["--expect-gpus", "8", "--timeout", "2.5"],
     ["--snapshot", "x.json", "--output", "report.txt"],
+    ["--quiet", "--fail-on", "error", "--exit-map=retry", "--format", "sarif"],
 ]
 
 
@@ -58,6 +60,9 @@ def test_both_doors_to_check_understand_the_same(arguments: list[str], monkeypat
         ["--expect-gpus", "-1"],
         ["--timeout", "0"],
         ["-o", "x"],
+        ["--quiet=yes"],
+        ["--fail-on", "errors"],
+        ["--exit-map", "icinga"],
     ],
     ids=" ".join,
 )
@@ -83,6 +88,11 @@ def test_the_quick_door_leaves_all_else_to_typer(arguments: list[str]) -> None:
         (["check", "--kernel", "6.1"], "goes with --root"),
         (["check", "--expect-gpus", "-1"], "expect-gpus"),
         (["check", "--output", "/no/such/folder/x"], "cannot write /no/such/folder/x"),
+        (["check", "--output", ""], "--output names no file"),
+        (["check", "--baseline="], "--baseline names no file"),
+        (["check", "--save-baseline", ""], "--save-baseline names no file"),
+        (["check", "--changed-since", ""], "--changed-since names no file"),
+        (["check", "--config", ""], "--config names no file"),
         (["nonsense"], "nonsense"),
         (["fix", "--resume", "--undo"], "two things to do"),
         (["fix", "--script", "--format", "json"], "two formats"),
@@ -166,6 +176,27 @@ def test_a_reader_that_goes_away_is_no_crash(root: Path) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+def test_a_closed_standard_output_is_a_sentence_and_a_file_is_written_all_the_same(root: Path, tmp_path: Path) -> None:
+    def closed(redirection: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = " ".join([*GPUDOCTOR, "check", "--root", str(root), *arguments, redirection])
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+
+    done = closed(">&-")
+    assert done.returncode == 3
+    assert done.stderr.startswith("gpudoctor: standard output is closed")
+    assert done.stderr.count("\n") == 1
+    assert closed(">&-", "--output", str(tmp_path / "report")).returncode == 0
+    assert "Nothing wrong was found" in (tmp_path / "report").read_text()
+
+
+def test_what_is_for_a_closed_standard_error_does_not_end_up_in_the_answer(root: Path, tmp_path: Path) -> None:
+    known = tmp_path / "known.toml"
+    command = " ".join([*GPUDOCTOR, "check", "--root", str(root), "--format", "json", "--save-baseline", str(known)])
+    done = subprocess.run(["sh", "-c", f"{command} 2>&-"], capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(done.stdout)["schema"] == 1
+    assert known.exists()
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_is_a_sentence(root: Path) -> None:
     with open("/dev/full", "w") as full:
@@ -232,7 +263,8 @@ def test_check_imports_nothing_heavy(root: Path) -> None:
         assert "gpudoctor.diagnose" in modules
         heavy = {"numpy", "torch", "tensorflow", "jax", "cupy", "pynvml", "typer", "rich", "packaging", "distro"}
         heavy |= {"click", "pydantic", "importlib.metadata", "dataclasses", "inspect", "gpudoctor.bench"}
-        heavy |= {"html", "gpudoctor.reports.html"}
+        # A format is imported when it is asked for.
+        heavy |= {form.module for name, form in FORMATS.items() if name != "text"} | {"html", "xml", "tomllib"}
         assert not modules & heavy, arguments
 
 

@@ -331,7 +331,7 @@ def test_only_a_sick_gpu_fails_a_job(
 ) -> None:
     """GitHub's runner calls bash with -e, GitLab's runs it among other commands."""
     program = tmp_path / "gpudoctor"
-    program.write_text(f'#!/bin/sh\n[ "$*" = "check --expect-gpus 8" ] || exit 2\nexit {code}\n')
+    program.write_text(f'#!/bin/sh\n[ "$*" = "check --exit-map nagios --expect-gpus 8" ] || exit 2\nexit {code}\n')
     program.chmod(0o755)
     assert hook(system, "ci", "--install", "--expect-gpus", "8") == 0
     script = system / "etc/gpudoctor/job-started.sh"

@@ -1,0 +1,126 @@
+"""The report as SARIF 2.1.0, which code scanning and editors read.
+
+https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html; what GitHub wants of it:
+https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
+"""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from urllib.parse import quote
+
+from gpudoctor import __version__
+from gpudoctor.diagnose import Check, Outcome, Ranked, Report, Severity, Status
+from gpudoctor.registry import Facts
+from gpudoctor.reports.json_report import host_of
+
+Json = dict[str, object]
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+
+
+def as_sarif(command: str, report: Report, facts: Facts, duration_ms: int) -> str:
+    """Findings are results, acknowledged ones suppressed; what could not be told is a notification of the run."""
+    checks = list({ranked.check.id: ranked.check for ranked in report.findings}.values())
+    told = [outcome for outcome in report.outcomes if outcome.matters]
+    undecided = list({outcome.check.id: outcome.check for outcome in told}.values())
+    run: Json = {
+        "tool": {
+            "driver": {
+                "name": "gpudoctor",
+                "version": __version__,
+                "rules": [_rule(check) for check in checks],
+                "notifications": [_descriptor(check) for check in undecided],
+            }
+        },
+        "invocations": [
+            {
+                # The doctor itself did its work, whatever it found; a crash of a check is the one thing that is not.
+                "executionSuccessful": not any(outcome.status is Status.CRASHED for outcome in report.outcomes),
+                "exitCode": report.exit_code,
+                "toolExecutionNotifications": [_notification(outcome, undecided) for outcome in told],
+            }
+        ],
+        "results": [_result(ranked, checks) for ranked in report.findings],
+        "columnKind": "unicodeCodePoints",
+        "properties": {
+            "command": command,
+            "status": report.status,
+            "host": host_of(facts),
+            "duration_ms": duration_ms,
+        },
+    }
+    document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _rule(check: Check) -> Json:
+    return {
+        **_descriptor(check),
+        "fullDescription": {"text": check.title},
+        "help": {"text": check.explanation or check.title},
+        "defaultConfiguration": {"level": _LEVELS[check.severity]},
+        "properties": {"tags": [check.id.partition(".")[0]]},
+    }
+
+
+def _descriptor(check: Check) -> Json:
+    return {"id": check.id, "shortDescription": {"text": check.title}}
+
+
+def _result(ranked: Ranked, checks: list[Check]) -> Json:
+    finding = ranked.finding
+    same = "\n".join(ranked.problem).encode("utf-8", "surrogatepass")
+    result: Json = {
+        "ruleId": ranked.check.id,
+        "ruleIndex": checks.index(ranked.check),
+        "level": _LEVELS[ranked.severity],
+        "message": {"text": "\n".join((ranked.headline, *_details(ranked)))},
+        "locations": [_location(ranked)],
+        # The same problem on the next run is the same alert, though its words may have changed.
+        "partialFingerprints": {"gpudoctorProblem/v1": sha256(same).hexdigest()},
+        "properties": {
+            "subject": finding.subject,
+            "environment": finding.environment,
+            "evidence": [{"source": one.source, "value": one.value} for one in finding.evidence],
+            "explains": list(ranked.explains),
+        },
+    }
+    if ranked.acknowledged:
+        reason = f"{ranked.acknowledged.reason} (until {ranked.acknowledged.expires})"
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": reason}]
+    return result
+
+
+def _details(ranked: Ranked) -> Iterator[str]:
+    yield from (f"{evidence.source}: {evidence.value}" for evidence in ranked.finding.evidence)
+    if ranked.finding.remedy:
+        yield f"What to do: {ranked.finding.remedy}"
+    if ranked.explains:
+        yield f"It explains: {', '.join(ranked.explains)}"
+
+
+def _location(ranked: Ranked) -> Json:
+    """GitHub shows no result without a file: the one that proves it, or else what it is about."""
+    finding = ranked.finding
+    paths = [one.source for one in finding.evidence] + [finding.environment, finding.subject]
+    path = next((path for path in paths if path.startswith("/")), "/")
+    location: Json = {
+        "physicalLocation": {
+            "artifactLocation": {"uri": f"file://{quote(path, errors='surrogateescape')}"},
+            "region": {"startLine": 1},
+        }
+    }
+    subject = finding.subject or finding.environment
+    if subject:
+        location["logicalLocations"] = [{"fullyQualifiedName": subject, "kind": "resource"}]
+    return location
+
+
+def _notification(outcome: Outcome, undecided: list[Check]) -> Json:
+    return {
+        "descriptor": {"id": outcome.check.id, "index": undecided.index(outcome.check)},
+        "level": "error" if outcome.status is Status.CRASHED else "warning",
+        "message": {"text": f"{outcome.check.id} could not be told: {outcome.reason or 'no reason given'}"},
+    }
