@@ -1,4 +1,4 @@
-"""Recorded machines as files for `--snapshot`: one whose GPU works, one whose upgrade broke the driver, one without GPU."""
+"""Recorded machines as files: one whose GPU works, one whose upgrade broke the driver, one without a GPU."""
 
 import json
 from collections.abc import Mapping
