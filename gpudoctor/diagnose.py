@@ -27,6 +27,9 @@ class Status(enum.Enum):
     SKIPPED = "skipped"  # deselected, or not applicable here
 
 
+DESELECTED = "deselected"  # the reason of a skipped check that the user left out
+
+
 class NotApplicable(Exception):
     """Raised by a check that makes no sense on this machine; the text says why. The outcome is `skipped`."""
 
@@ -148,7 +151,7 @@ class Report(NamedTuple):
     @property
     def failure(self) -> str:
         """The verdict for which this machine fails by the exit rule, "" if it does not."""
-        return next((verdict for verdict in self.verdicts if verdict in self.exits.failing), "")
+        return self.exits.failure(self.verdicts)
 
     @property
     def exit_code(self) -> int:
@@ -186,7 +189,7 @@ def diagnose(facts: Facts, checks: Iterable[Check], *, deselected: Iterable[Chec
     for id in TopologicalSorter(graph).static_order():
         outcomes[id] = _explained(run_check(chosen[id], facts), [outcomes[cause] for cause in graph[id]], outcomes)
     broken = [_broken_plugin(plugin.name, plugin.reason) for plugin in registry.broken.values()]
-    skipped = [Outcome(check, Status.SKIPPED, reason="deselected") for check in deselected]
+    skipped = [Outcome(check, Status.SKIPPED, reason=DESELECTED) for check in deselected]
     ordered = (*(outcome for outcome in outcomes.values() if not outcome.unasked), *broken, *skipped)
     return Report(ordered, tuple(_ranked(ordered)))
 

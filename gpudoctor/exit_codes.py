@@ -1,6 +1,6 @@
 """Which exit code says what, and to whom: monitoring, node-problem-detector, Slurm and CI disagree about code 2."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 # What a report can say against a machine, the one that decides first. "unknown": something that could have been an
@@ -48,6 +48,10 @@ class ExitRule(NamedTuple):
     def failing(self) -> tuple[str, ...]:
         """The verdicts that make the exit code another one than 0."""
         return FAIL_ON[self.fail_on or EXIT_MAPS[self.exit_map].fail_on]
+
+    def failure(self, verdicts: Collection[str]) -> str:
+        """The one of these verdicts for which a machine fails, "" if it does not."""
+        return next((verdict for verdict in VERDICTS if verdict in verdicts and verdict in self.failing), "")
 
     def code(self, verdict: str) -> int:
         """The exit code of one of VERDICTS, of "" (nothing against this machine) 0."""

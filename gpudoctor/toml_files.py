@@ -5,12 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from gpudoctor.host import BadSource
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_LARGEST = 4 * 1024 * 1024  # bytes; such files have some dozens of lines
+LARGEST = 4 * 1024 * 1024  # bytes; such files have some dozens of lines
 
 Table = Mapping[str, object]
 
@@ -19,7 +14,7 @@ def read_toml(path: str) -> Table:
     """The whole file. Raises BadSource, in words for the user, if there is none or it is no TOML."""
     try:
         with open(path, "rb") as file:
-            data = file.read(_LARGEST + 1)
+            data = file.read(LARGEST + 1)
     except OSError as error:
         raise BadSource(f"{path}: {error.strerror}") from error
     return parse_toml(data, path)
@@ -27,8 +22,13 @@ def read_toml(path: str) -> Table:
 
 def parse_toml(data: bytes, path: str) -> Table:
     """As `read_toml`, of a file that was read already."""
-    if len(data) > _LARGEST:
-        raise BadSource(f"{path}: larger than {_LARGEST >> 20} MiB, which is no file of a person's")
+    # Here for start-up: most files that are looked at have nothing for gpudoctor.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    if len(data) > LARGEST:
+        raise BadSource(f"{path}: larger than {LARGEST >> 20} MiB, which is no file of a person's")
     try:
         table: Table = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:

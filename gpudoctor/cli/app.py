@@ -98,6 +98,16 @@ def check_command(
         str | None,
         typer.Option(metavar="FILE", help="Acknowledge there all that is wrong now; reasons in the file are kept."),
     ] = None,
+    changed_since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="For timers: silent and 0 unless something has changed since this file was written."
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Settings. [default: gpudoctor.toml or pyproject.toml of this folder]"),
+    ] = None,
 ) -> int:
     """Find out what is wrong: the cause first, its proof, what to do."""
     from gpudoctor.cli.check import check
@@ -120,6 +130,8 @@ def check_command(
             quiet=quiet,
             baseline=baseline,
             save_baseline=save_baseline,
+            changed_since=changed_since,
+            config=config,
         )
     )
 
@@ -234,18 +246,33 @@ def preflight_command(
     simulation: Annotated[
         str | None, typer.Option(metavar="FILE", help="A plan made before, or elsewhere; - is standard input.")
     ] = None,
-    format: OutputFormat = Format.TEXT,
+    format: ReportOutputFormat = None,
     output: Output = None,
     root: Root = None,
     kernel: KernelName = None,
     snapshot: SnapshotFile = None,
     timeout: Timeout = 60.0,
+    fail_on: Failing = None,
+    exit_map: Exits = None,
+    quiet: Quiet = False,
 ) -> int:
     """Say beforehand whether an upgrade would break the GPU."""
     from gpudoctor.cli.preflight import PreflightOptions, preflight
 
     return preflight(
-        PreflightOptions(command, simulation, format.value, output, root, kernel, snapshot, timeout),
+        PreflightOptions(
+            command,
+            simulation,
+            format.value if format else Format.TEXT.value,
+            output,
+            root,
+            kernel,
+            snapshot,
+            timeout,
+            fail_on and fail_on.value,
+            exit_map and exit_map.value,
+            quiet,
+        ),
     )
 
 

@@ -19,10 +19,23 @@ from gpudoctor.reports.formats import FORMATS, TEXT, render
 def check(options: CheckOptions) -> int:
     """Diagnose the machine that the options name, print or write the report. Returns the exit code."""
     try:
+        options = _with_settings(options)
         return _check(options)
     except (BadUsage, BadSource, NoPlugins) as error:
         say_to_monitor(options.format, options.output, str(error))
         raise
+
+
+def _with_settings(options: CheckOptions) -> CheckOptions:
+    if options.config is None and not (os.path.exists("gpudoctor.toml") or os.path.exists("pyproject.toml")):
+        return options
+    from gpudoctor.cli.settings import found_settings, with_settings  # here for start-up
+
+    settings = found_settings(options.config)
+    if settings.skip:
+        load_plugins()
+        require_checks(settings.skip, f"{settings.path}: skip: ")
+    return with_settings(options, settings)
 
 
 def _check(options: CheckOptions) -> int:
@@ -44,12 +57,20 @@ def _check(options: CheckOptions) -> int:
 
         report = with_acknowledged(report, options)
     duration_ms = round((time.monotonic() - began) * 1000)
-    if not (options.quiet and options.output is None and report.exit_code == 0):
-        colour = options.output is None and wants_colour()
-        deliver(render(form, "check", report, facts, duration_ms, colour=colour), options.output)
-    if form == "github":
-        add_to_job_summary("check", report, facts, duration_ms)
-    return report.exit_code
+
+    def tell() -> int:
+        if not (options.quiet and options.output is None and report.exit_code == 0):
+            colour = options.output is None and wants_colour()
+            deliver(render(form, "check", report, facts, duration_ms, colour=colour), options.output)
+        if form == "github":
+            add_to_job_summary("check", report, facts, duration_ms)
+        return report.exit_code
+
+    if options.changed_since is not None:
+        from gpudoctor.cli.changed_since import tell_changes  # here for start-up
+
+        return tell_changes(report, options, tell)
+    return tell()
 
 
 def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:
@@ -97,9 +118,7 @@ def _announce_trials(facts: Facts) -> None:
 def diagnose_with(facts: Facts, only: Sequence[str] = (), skip: Sequence[str] = ()) -> Report:
     """Run the registered checks but for the deselected ones. Raises BadUsage for ids that do not exist."""
     load_plugins()
-    for pattern in (*only, *skip):
-        if not any(_matches(id, [pattern]) for id in registry.checks):
-            raise BadUsage(_unknown_id(pattern))
+    require_checks((*only, *skip))
     chosen: list[Check] = []
     deselected: list[Check] = []
     for check in registry.checks.values():
@@ -108,6 +127,13 @@ def diagnose_with(facts: Facts, only: Sequence[str] = (), skip: Sequence[str] = 
     if not chosen:
         raise BadUsage("--only and --skip together leave no check to run")
     return diagnose(facts, chosen, deselected=deselected)
+
+
+def require_checks(patterns: Sequence[str], where: str = "") -> None:
+    """Raises BadUsage for a pattern that no check matches. `where`: who says so, in front of the sentence."""
+    for pattern in patterns:
+        if not any(_matches(id, [pattern]) for id in registry.checks):
+            raise BadUsage(where + _unknown_id(pattern))
 
 
 def _matches(id: str, patterns: Collection[str]) -> bool:

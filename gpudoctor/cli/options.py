@@ -26,6 +26,8 @@ class CheckOptions(NamedTuple):
     quiet: bool = False
     baseline: str | None = None
     save_baseline: str | None = None
+    changed_since: str | None = None
+    config: str | None = None
 
 
 _REPEATABLE = ("only", "skip", "python")

@@ -3,15 +3,17 @@
 from typing import NamedTuple
 
 from gpudoctor.cli import BadUsage
-from gpudoctor.cli.check import deliver, wants_colour
+from gpudoctor.cli.check import add_to_job_summary, deliver, say_to_monitor, wants_colour
 from gpudoctor.cli.source import open_host
+from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.package_manager import PackageManager
-from gpudoctor.host import Unavailable
+from gpudoctor.host import BadSource, Unavailable
 from gpudoctor.preflight.ask import ask
 from gpudoctor.preflight.foresee import foresee
 from gpudoctor.preflight.simulation import simulation_in
 from gpudoctor.preflight.transaction import NoTransaction, Transaction
-from gpudoctor.registry import Facts, load_plugins
+from gpudoctor.registry import Facts, NoPlugins, load_plugins
+from gpudoctor.reports.formats import FORMATS, TEXT, render
 
 
 class PreflightOptions(NamedTuple):
@@ -25,10 +27,21 @@ class PreflightOptions(NamedTuple):
     kernel: str | None
     snapshot: str | None
     timeout: float
+    fail_on: str | None = None
+    exit_map: str | None = None
+    quiet: bool = False
 
 
 def preflight(options: PreflightOptions) -> int:
     """Foresee, print or write the report. Returns the exit code, judged by what would become worse."""
+    try:
+        return _preflight(options)
+    except (BadUsage, BadSource, NoPlugins) as error:
+        say_to_monitor(options.format, options.output, str(error))
+        raise
+
+
+def _preflight(options: PreflightOptions) -> int:
     import time
 
     began = time.monotonic()
@@ -36,7 +49,8 @@ def preflight(options: PreflightOptions) -> int:
         raise BadUsage("--simulation gives a plan and --command has one made; one of them is enough")
     facts = Facts(open_host(options.root, options.kernel, options.snapshot, options.timeout))
     try:
-        foresight = foresee(facts, _transaction(options, facts))
+        exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[options.format].exit_map)
+        foresight = foresee(facts, _transaction(options, facts))._replace(exits=exits)
     except (NoTransaction, Unavailable) as reason:
         raise BadUsage(str(reason)) from reason
     duration_ms = round((time.monotonic() - began) * 1000)
@@ -45,11 +59,16 @@ def preflight(options: PreflightOptions) -> int:
 
         load_plugins(fixes=True)  # the report names the fixes of each finding
         text = as_json(foresight, facts, duration_ms)
+    elif options.format != TEXT:
+        text = render(options.format, "preflight", foresight.report, facts, duration_ms)
     else:
         from gpudoctor.reports.preflight import as_text
 
         text = as_text(foresight, facts, duration_ms, colour=options.output is None and wants_colour())
-    deliver(text, options.output)
+    if not (options.quiet and options.output is None and foresight.exit_code == 0):
+        deliver(text, options.output)
+    if options.format == "github":
+        add_to_job_summary("preflight", foresight.report, facts, duration_ms)
     return foresight.exit_code
 
 

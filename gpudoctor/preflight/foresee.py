@@ -4,7 +4,8 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Check, Evidence, Ranked, Report, Severity, Status, diagnose
+from gpudoctor.diagnose import Check, Evidence, Outcome, Ranked, Report, Severity, Status, diagnose
+from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.answers import DriverAnswers
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.dkms import Dkms
@@ -55,6 +56,7 @@ class Foresight(NamedTuple):
     restarted: Report | None  # of kernel, driver and packages, after the next restart; None: into what cannot be told
     transaction: Transaction  # with what it left unsaid of today's versions
     undecided: tuple[str, ...]  # why something of kernel or driver could not be foreseen; empty: all could
+    exits: ExitRule = ExitRule()
 
     @property
     def status(self) -> str:
@@ -65,7 +67,24 @@ class Foresight(NamedTuple):
 
     @property
     def exit_code(self) -> int:
-        return {"ok": 0, "warning": 1, "error": 2, "unknown": 3}[self.status]
+        return self.report.exit_code
+
+    @property
+    def report(self) -> Report:
+        """What becomes worse as a report, for formats that know nothing of upgrades."""
+        worse = {ranked.check.id for ranked in self.worse}
+        outcomes = [
+            outcome._replace(status=Status.SKIPPED, findings=(), reason="no matter of this upgrade", matters=False)
+            if outcome.status is Status.FOUND
+            else outcome._replace(matters=False)
+            for outcome in self.then.outcomes
+            if outcome.check.id not in worse
+        ]
+        outcomes += [Outcome(ranked.check, Status.FOUND, (ranked.finding,)) for ranked in self.worse]
+        if self.undecided:
+            check = Check("preflight.undecided", Severity.ERROR, (), (), _LACKED, lambda: ())
+            outcomes.append(Outcome(check, Status.UNKNOWN, reason="; ".join(self.undecided), matters=True))
+        return Report(tuple(outcomes), self.worse, self.exits)
 
     @property
     def already(self) -> tuple[Ranked, ...]:
@@ -80,6 +99,8 @@ class Foresight(NamedTuple):
         fine = {outcome.check.id for outcome in self.then.outcomes if outcome.status is Status.OK}
         return tuple(one for one in self.now.findings if one.severity > Severity.INFO and one.check.id in fine)
 
+
+_LACKED = "no check, but what all of them lacked"
 
 # What a restart can change; what Python environments have is the same before and after it.
 _DOMAINS = ("kernel.", "driver.", "packages.", "fabric.", "container.")

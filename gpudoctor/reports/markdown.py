@@ -21,7 +21,7 @@ def as_markdown(command: str, report: Report, facts: Facts, duration_ms: int) ->
 def _lines(command: str, report: Report, facts: Facts, duration_ms: int) -> Iterator[str]:
     yield f"## gpudoctor {command}: {report.status}"
     yield ""
-    yield f"{prose(verdict(report))} ({duration_ms} ms, exit code {report.exit_code})"
+    yield f"{prose(verdict(report, command))} ({duration_ms} ms, exit code {report.exit_code})"
     yield ""
     yield from _machine(facts)
     for ranked in report.findings:

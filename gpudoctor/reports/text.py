@@ -139,8 +139,9 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
         yield from wrapped(f"unknown: {reason} ({named})", "  ", hanging="    ")
 
 
-def verdict(report: Report) -> str:
-    """What was found, in a sentence or two."""
+def verdict(report: Report, command: str = "check") -> str:
+    """What was found, in a sentence or two. `command`: "preflight" looks at what an upgrade would make worse."""
+    upgrade = command == "preflight"
     standing = [ranked for ranked in report.findings if ranked.acknowledged is None]
     known = len(report.findings) - len(standing)
     counts = {severity: sum(ranked.severity is severity for ranked in standing) for severity in Severity}
@@ -151,19 +152,21 @@ def verdict(report: Report) -> str:
     ]
     undecided = [outcome for outcome in report.outcomes if outcome.matters]
     crashed = [outcome for outcome in undecided if outcome.status is Status.CRASHED]
-    nothing = "Nothing wrong was found" + (" but what is acknowledged" if known else "")
+    nothing = "Nothing gets worse" if upgrade else "Nothing wrong was found"
+    nothing += " but what is acknowledged" if known else ""
     match report.status:
         case "ok" | "info":
             words = f"{nothing}."
         case "unknown":
             words = f"{nothing}, but not everything could be told."
         case _:
-            words = f"{', '.join(found)} found{f' beside {known} acknowledged' if known else ''}."
+            beside = f" beside {known} acknowledged" if known else ""
+            words = f"{', '.join(found)} {'foreseen' if upgrade else 'found'}{beside}."
     if undecided and report.status != "unknown":
         words += f" {len(undecided)} more could not be told."
     if crashed:
         words += " Please report the crash: `--format json` has its traceback."
-    if found:
+    if found and command == "check":
         words += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
     return words
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from live_machines import KERNEL, debian
 
+from gpudoctor.changes import Known, changes_in_words, state_after
 from gpudoctor.diagnose import Check, Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.hooks import notify, watch
 from gpudoctor.hooks.notify import deliver
 from gpudoctor.hooks.run import run_hook
-from gpudoctor.hooks.watch import Known, changes_in_words, state_after
 from gpudoctor.host import BadSource
 from gpudoctor.registry import Facts
 

@@ -21,6 +21,8 @@ from reported import EVIL, FULL, KNOWN, found, machine, report, undecided
 from gpudoctor.cli import declared
 from gpudoctor.diagnose import Report, Severity
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
+from gpudoctor.preflight.foresee import Foresight
+from gpudoctor.preflight.transaction import Transaction
 from gpudoctor.reports.formats import FORMATS, render
 from gpudoctor.reports.github import MOST, SUMMARY_LIMIT, append_summary
 
@@ -379,6 +381,49 @@ def test_names_and_types_are_the_same_whatever_was_found() -> None:
 def test_two_findings_on_one_subject_are_one_series() -> None:
     text = shown("prometheus", report(found(summary="One."), found(summary="Two.")))
     assert text.count("gpudoctor_finding{") == 1
+
+
+# Before an upgrade
+
+UPGRADE = ("preflight", "--snapshot", str(HEALTHY), "--simulation", str(PLAN))
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("markdown", "1 error foreseen. ("),
+        ("junit", '<failure message="The headers of kernel 6.1.0-56-amd64 are not installed'),
+        ("sarif", '"ruleId": "kernel.headers-missing"'),
+        ("github", "::error title=gpudoctor kernel.headers-missing::The headers"),
+        ("nagios", "GPU CRITICAL - kernel.headers-missing"),
+        ("npd", "kernel.headers-missing: "),
+        ("prometheus", 'command="preflight"'),
+    ],
+)
+def test_preflight_speaks_the_same_formats(form: str, said: str, call: Call) -> None:
+    done = call(*UPGRADE, "--format", form)
+    assert (done.code, done.err) == (1 if form == "npd" else 2, "")
+    assert said in done.out
+    assert "gpudoctor fix" not in done.out
+
+
+def test_preflight_ends_with_the_code_that_was_asked_for(call: Call) -> None:
+    assert call(*UPGRADE, "--exit-map", "retry").code == 75
+    assert json.loads(call(*UPGRADE, "--fail-on", "never", "--format", "json").out)["exit_code"] == 0
+    assert call(*UPGRADE, "--fail-on", "never", "--quiet") == (0, "", "")
+    assert call("preflight", "--snapshot", str(HEALTHY), "--format", "nagios").out.startswith("GPU UNKNOWN - ")
+
+
+def test_what_could_not_be_foreseen_is_unknown_in_every_format() -> None:
+    plan = Transaction("dpkg", (), (), "apt")
+    foresight = Foresight(report(), report(), machine(), (), (), None, plan, ("no list is here",))
+    assert (foresight.exit_code, foresight.report.status) == (3, "unknown")
+    assert "preflight.undecided could not be told: no list is here" in render(
+        "nagios", "preflight", foresight.report, machine(), 1
+    )
+    assert "Nothing gets worse, but not everything could be told." in render(
+        "markdown", "preflight", foresight.report, machine(), 1
+    )
 
 
 # The command line

@@ -1,0 +1,113 @@
+"""What has come and gone since the last look: the memory of `check --changed-since`, and of the hooks for timers."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from gpudoctor.diagnose import DESELECTED, Outcome, Problem, Report, Severity, Status
+from gpudoctor.reports.text import visible
+from gpudoctor.state import replace_file, require_own
+
+ACKNOWLEDGED = "ACKNOWLEDGED"
+
+
+class Known(NamedTuple):
+    """What the last report said of a problem."""
+
+    severity: str  # name of a Severity, "UNKNOWN" or ACKNOWLEDGED
+    summary: str
+    remedy: str
+
+
+State = Mapping[Problem, Known]
+
+
+def state_after(report: Report, before: State) -> State:
+    """What is wrong now. A problem that was known stays so where its check could not tell this time."""
+    found = {
+        ranked.problem: Known(
+            ACKNOWLEDGED if ranked.acknowledged else ranked.severity.name,
+            visible(ranked.finding.summary),
+            visible(ranked.finding.remedy),
+        )
+        for ranked in report.findings
+        if ranked.severity > Severity.INFO
+    }
+    for outcome in report.outcomes:
+        if outcome.matters:
+            found[outcome.check.id, "", "unknown"] = Known("UNKNOWN", _reason(outcome), "")
+    silent = {outcome.check.id for outcome in report.outcomes if _is_silent(outcome)}
+    kept = {problem: known for problem, known in before.items() if problem[0] in silent and problem[2] != "unknown"}
+    return {**kept, **found}
+
+
+def _is_silent(outcome: Outcome) -> bool:
+    """Nothing that it found before may be taken for mended: it did not look, it could not, or a cause hides it."""
+    return outcome.status in (Status.UNKNOWN, Status.CRASHED, Status.BLOCKED) or outcome.reason == DESELECTED
+
+
+def _reason(outcome: Outcome) -> str:
+    last = outcome.reason.strip().splitlines()[-1:] or ["no reason given"]
+    return visible(f"{outcome.check.id} could not be told: {last[0]}")
+
+
+def came_since(before: State, now: State) -> list[Known]:
+    """What is new, what has become an error that was a warning, and what is no longer acknowledged."""
+    return [known for problem, known in now.items() if _is_news(known, before.get(problem))]
+
+
+def _is_news(known: Known, before: Known | None) -> bool:
+    if known.severity == ACKNOWLEDGED:
+        return False
+    if before is None or before.severity == ACKNOWLEDGED:
+        return True
+    return known.severity == "ERROR" and before.severity != "ERROR"
+
+
+def changes_in_words(before: State, now: State) -> str:
+    """A report for a person, "" if nothing has changed."""
+    came = came_since(before, now)
+    went = [known for problem, known in before.items() if problem not in now]
+    if not came and not went:
+        return ""
+    paragraphs = [["New:", *_listed(came)]] if came else []
+    paragraphs += [["Gone:", *(f"  {known.severity} {known.summary}" for known in went)]] if went else []
+    still = len(now) - len(came)
+    last = [f"{still} more as before."] if still else []
+    if came:
+        last.append("`gpudoctor check` shows all of it with its proof, `gpudoctor fix` repairs it.")
+    elif not now:
+        last.append("Nothing is wrong any more.")
+    return "\n\n".join("\n".join(paragraph) for paragraph in (*paragraphs, last)) + "\n"
+
+
+def _listed(came: Iterable[Known]) -> Iterable[str]:
+    for known in came:
+        yield f"  {known.severity} {known.summary}"
+        if known.remedy:
+            yield f"    {known.remedy}"
+
+
+def known_before(path: str, say: Callable[[str], None]) -> State:
+    """What was told last; nothing the first time, and where the file is damaged, which is said: all is told anew then.
+
+    Raises BadSource for a file that others could have written, OSError for one that cannot be read.
+    """
+    try:
+        require_own(path)
+        with open(path, encoding="utf-8") as file:
+            rows = json.load(file)
+        return {
+            (str(id), str(subject), str(place)): Known(str(severity), str(summary), str(remedy))
+            for id, subject, place, severity, summary, remedy in rows
+        }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, RecursionError):
+        say(f"{path} is damaged: everything is reported anew")
+        return {}
+
+
+def write_state(path: str, now: State) -> None:
+    """In one go: after a crash there is the old file or the new one. Raises OSError. `path` is absolute."""
+    replace_file(path, json.dumps([[*problem, *known] for problem, known in sorted(now.items())], indent=1).encode())
