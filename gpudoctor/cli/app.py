@@ -108,6 +108,10 @@ def check_command(
         str | None,
         typer.Option(metavar="FILE", help="Settings. [default: gpudoctor.toml or pyproject.toml of this folder]"),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMAT=FILE", help="Write the same report there, too; repeatable."),
+    ] = None,
 ) -> int:
     """Find out what is wrong: the cause first, its proof, what to do."""
     from gpudoctor.cli.check import check
@@ -132,6 +136,7 @@ def check_command(
             save_baseline=save_baseline,
             changed_since=changed_since,
             config=config,
+            also=tuple(also or ()),
         )
     )
 

@@ -50,6 +50,7 @@ def _check(options: CheckOptions) -> int:
     if options.deep:
         _announce_trials(facts)
     form = options.format or TEXT
+    files = [_format_and_file(words) for words in options.also]
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     report = diagnose_with(facts, options.only, options.skip)._replace(exits=exits)
     if options.baseline or options.save_baseline:
@@ -59,6 +60,8 @@ def _check(options: CheckOptions) -> int:
     duration_ms = round((time.monotonic() - began) * 1000)
 
     def tell() -> int:
+        for name, path in files:
+            deliver(render(name, "check", report, facts, duration_ms), path)
         if not (options.quiet and options.output is None and report.exit_code == 0):
             colour = options.output is None and wants_colour()
             deliver(render(form, "check", report, facts, duration_ms, colour=colour), options.output)
@@ -71,6 +74,13 @@ def _check(options: CheckOptions) -> int:
 
         return tell_changes(report, options, tell)
     return tell()
+
+
+def _format_and_file(words: str) -> tuple[str, str]:
+    name, _, path = words.partition("=")
+    if name not in FORMATS or path in ("", "-"):
+        raise BadUsage(f"--also {words}: a format and a file are meant, as in --also junit=report.xml")
+    return name, path
 
 
 def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:

@@ -323,7 +323,14 @@ def test_dnf5_holds_a_conversation_only_with_a_plugin_that_can(system: Path) -> 
 
 @pytest.mark.parametrize(
     ("code", "verdict", "said"),
-    [(0, 0, ""), (1, 0, ""), (2, 1, "does not work"), (3, 0, "could not tell"), (127, 0, "could not tell")],
+    [
+        (0, 0, ""),
+        (1, 0, "could not tell"),  # what Python ends with where it cannot even begin
+        (2, 1, "does not work"),
+        (3, 0, "could not tell"),
+        (124, 0, "no answer in 90 s"),
+        (127, 0, "could not tell"),
+    ],
 )
 @pytest.mark.parametrize("runner", ["GitHub", "GitLab"])
 def test_only_a_sick_gpu_fails_a_job(
@@ -331,12 +338,16 @@ def test_only_a_sick_gpu_fails_a_job(
 ) -> None:
     """GitHub's runner calls bash with -e, GitLab's runs it among other commands."""
     program = tmp_path / "gpudoctor"
-    program.write_text(f'#!/bin/sh\n[ "$*" = "check --expect-gpus 8" ] || exit 2\nexit {code}\n')
+    form = "github" if runner == "GitHub" else "text"
+    asked = f"check --expect-gpus 8 --quiet --fail-on unknown --format {form}"
+    # In the root folder, not in a checkout that may bring settings of its own; and no summary of every job.
+    program.write_text(f'#!/bin/sh\n[ "$*$GITHUB_STEP_SUMMARY in $PWD" = "{asked} in /" ] || exit 2\nexit {code}\n')
     program.chmod(0o755)
     assert hook(system, "ci", "--install", "--expect-gpus", "8") == 0
     script = system / "etc/gpudoctor/job-started.sh"
     script.write_text(script.read_text().replace(PROGRAM, str(program)))
-    environment = {"PATH": os.environ["PATH"], **({"GITHUB_ACTIONS": "true"} if runner == "GitHub" else {})}
+    environment = {"PATH": os.environ["PATH"], "GITHUB_STEP_SUMMARY": "/no/such/file"}
+    environment |= {"GITHUB_ACTIONS": "true"} if runner == "GitHub" else {}
     done = subprocess.run(("bash", "-e", str(script)), env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == verdict
     if not said:
