@@ -34,6 +34,8 @@ install() {
     # Built in a copy: the checkout of a job is left as it is.
     source=$(mktemp -d "$RUNNER_TEMP/gpudoctor-source.XXXXXX")
     cp -R "$here"/{pyproject.toml,README.md,LICENSE,gpudoctor,checks,fixes} "$source"
+    mkdir "$source/docs"
+    cp "$here/docs/gpudoctor.1" "$source/docs"
     if ! { "${INPUT_INTERPRETER:-python3}" -m venv --clear "$venv" &&
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$source${INPUT_EXTRAS:+[$INPUT_EXTRAS]}"; } >"$log" 2>&1; then
         group "gpudoctor could not be installed" "$log"

@@ -17,9 +17,9 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """One command line. Returns the exit code; prints answers to standard output, everything else to standard error."""
     if arguments == ["--version"]:
-        from gpudoctor import __version__
+        from gpudoctor.cli.version import version_lines
 
-        print(f"gpudoctor {__version__}")
+        print(version_lines(), end="")
         return 0
     if arguments == ["--help"]:
         print(prepared_help(), end="")
