@@ -1,5 +1,6 @@
 """The manual page that is committed is the one of this command line, and groff has nothing against it."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def test_groff_sets_it_without_a_warning() -> None:
         [groff, "-man", "-ww", "-rLL=78n", "-Tascii", PAGE], capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
-    shown = done.stdout
+    shown = re.sub(".\b", "", done.stdout)  # bold is a letter printed twice
     assert "gpudoctor bench plan" in shown
     assert "--snapshot" in shown, "hyphens that can be copied into a shell"
     for heading in ("SYNOPSIS", "EXIT STATUS", "ENVIRONMENT", "FILES"):
