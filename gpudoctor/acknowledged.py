@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Acknowledgement, Problem, Ranked, Report, Severity, Status
+from gpudoctor.diagnose import Acknowledgement, Problem, Ranked, Report, Severity
 from gpudoctor.host import BadSource
 from gpudoctor.registry import registry
 from gpudoctor.toml_files import Table, read_toml, require_keys
@@ -85,9 +85,12 @@ def _day(row: Table, where: str) -> date:
     if type(value) is date:  # a datetime is a date as well, and no day
         return value
     try:
-        return date.fromisoformat(value if isinstance(value, str) else "")
+        day = date.fromisoformat(value if isinstance(value, str) else "")
     except ValueError:
-        raise BadSource(f"{where}: expires is a day like 2027-01-31, not {value}") from None
+        day = None
+    if day is None or day.isoformat() != value:  # later Pythons read other forms as well
+        raise BadSource(f"{where}: expires is a day like 2027-01-31, not {value}")
+    return day
 
 
 def acknowledge(report: Report, entries: Iterable[Entry], today: date) -> tuple[Report, tuple[str, ...]]:
@@ -122,7 +125,7 @@ def entries_for(report: Report, before: Sequence[Entry], today: date) -> tuple[E
     `before`: entries that keep their reason and day where they still hold. Those of findings that are gone are left
     out, but for those that nobody could look for this time.
     """
-    silent = {outcome.check.id for outcome in report.outcomes if outcome.status not in (Status.OK, Status.FOUND)}
+    silent = {outcome.check.id for outcome in report.outcomes if not outcome.looked}
     known = {entry.problem: entry for entry in before}
     kept = {entry.problem: entry for entry in before if entry.problem[0] in silent and today <= entry.expires}
     reason = f"Not explained yet; it was so on {today}."

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from gpudoctor.diagnose import DESELECTED, Outcome, Problem, Report, Severity, Status
+from gpudoctor.diagnose import Outcome, Problem, Report, Severity
 from gpudoctor.reports.text import visible
 from gpudoctor.state import replace_file, require_own
 
@@ -36,19 +36,13 @@ def state_after(report: Report, before: State) -> State:
     for outcome in report.outcomes:
         if outcome.matters:
             found[outcome.check.id, "", "unknown"] = Known("UNKNOWN", _reason(outcome), "")
-    silent = {outcome.check.id for outcome in report.outcomes if _is_silent(outcome)}
+    silent = {outcome.check.id for outcome in report.outcomes if not outcome.looked}
     kept = {problem: known for problem, known in before.items() if problem[0] in silent and problem[2] != "unknown"}
     return {**kept, **found}
 
 
-def _is_silent(outcome: Outcome) -> bool:
-    """Nothing that it found before may be taken for mended: it did not look, it could not, or a cause hides it."""
-    return outcome.status in (Status.UNKNOWN, Status.CRASHED, Status.BLOCKED) or outcome.reason == DESELECTED
-
-
 def _reason(outcome: Outcome) -> str:
-    last = outcome.reason.strip().splitlines()[-1:] or ["no reason given"]
-    return visible(f"{outcome.check.id} could not be told: {last[0]}")
+    return visible(f"{outcome.check.id} could not be told: {outcome.why}")
 
 
 def came_since(before: State, now: State) -> list[Known]:

@@ -98,6 +98,24 @@ class Outcome(NamedTuple):
     not_running: bool = False  # an unknown that was to be expected: nothing runs that could be asked
     unasked: bool = False  # a skipped one that nobody has asked for
 
+    @property
+    def why(self) -> str:
+        """The reason in one line: of a crash, whose reason is the traceback, the last one."""
+        return (self.reason.strip().splitlines() or ["no reason given"])[-1]
+
+    @property
+    def looked(self) -> bool:
+        """It judged all that it is about: what it found before and does not find now is gone."""
+        match self.status:
+            case Status.OK:
+                return True
+            case Status.FOUND:
+                return not self.reason
+            case Status.SKIPPED:
+                return self.reason != DESELECTED
+            case _:
+                return False
+
 
 class Acknowledgement(NamedTuple):
     """Somebody knows of a finding, and why it may stay so for a while."""
@@ -117,6 +135,12 @@ class Ranked(NamedTuple):
     severity: Severity
     explains: tuple[str, ...]
     acknowledged: Acknowledgement | None = None  # not None: shown, and no reason to fail
+
+    @property
+    def headline(self) -> str:
+        """What is wrong, in one sentence: the check's title where the finding itself says nothing."""
+        summary = self.finding.summary
+        return summary if any(one.isprintable() and one != " " for one in summary) else self.check.title
 
     @property
     def problem(self) -> Problem:

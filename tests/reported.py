@@ -1,5 +1,7 @@
 """A report with everything in it that a format may stumble over, and the machine that it is about."""
 
+from functools import cache
+
 from gpu_machines import answer, facts, nvml
 
 from gpudoctor.diagnose import Acknowledgement, Evidence, Finding, Outcome, Ranked, Report, Severity, Status
@@ -10,6 +12,7 @@ from gpudoctor.registry import Facts, load_plugins, registry
 EVIL = 'RTX <script>alert(1)</script> | `x` & "q" \\ %0A ::error::\r\n\x1b[31m]]> \x00 ä \udcff'
 
 
+@cache
 def machine() -> Facts:
     """Two GPUs that answer; one of them has a name that nobody should trust."""
     values = {"temperature_c": 45, "power_w": 71.5, "power_limit_w": 700.0, "utilization_percent": 3}

@@ -77,7 +77,10 @@ def found_settings(named: str | None) -> Settings:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise BadSource(f"{name} of this folder: {error.strerror}") from error
+            if name == OWN_FILE:
+                raise BadSource(f"{name} of this folder: {error.strerror}") from error
+            print(f"gpudoctor: {name} of this folder is not read: {error.strerror}", file=sys.stderr)
+            continue
         # Most projects set nothing for gpudoctor: they are not made to wait, nor bothered with a doubt or a mistake.
         if name == PROJECT_FILE and not _MAY_SET_SOMETHING.search(data):
             continue

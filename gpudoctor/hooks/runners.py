@@ -27,7 +27,8 @@ def job_started(wish: Wish) -> tuple[HookFile, ...]:
         "" if expect else ' The job needs a number of GPUs? "gpudoctor hook ci --install --expect-gpus N" asks for it.'
     )
     comments = "\n".join(f"# {line}" for line in USE)
-    check = " ".join((*wish.command, f"check{expect} --quiet --fail-on unknown"))
+    # The codes that are judged below, whatever settings may ask for.
+    check = " ".join((*wish.command, f"check{expect} --quiet --exit-map nagios --fail-on unknown"))
     return (
         HookFile(
             SCRIPT,

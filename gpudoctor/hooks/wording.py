@@ -13,7 +13,7 @@ def findings_in_lines(findings: Sequence[Ranked]) -> Iterator[str]:
     """The worst first, each with its remedy; what goes beyond a few is counted."""
     for ranked in findings[:LIMIT]:
         finding = ranked.finding
-        what = f"{ranked.severity.name} {finding.summary or ranked.check.title} ({ranked.check.id})"
+        what = f"{ranked.severity.name} {ranked.headline} ({ranked.check.id})"
         yield from wrapped(what, "  ", hanging="    ", width=WIDTH)
         yield from wrapped(finding.remedy, "    ", width=WIDTH)
     if len(findings) > LIMIT:

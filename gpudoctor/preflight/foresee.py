@@ -152,8 +152,7 @@ def _undecided(
         known = {outcome.check.id for outcome in before.outcomes if not outcome.matters} if before else set()
         for outcome in after.outcomes if after else ():
             if outcome.matters and outcome.check.id in known and outcome.check.id.startswith(_DOMAINS):
-                # Of a crash, which is our own bug, the last line tells.
-                yield f"{outcome.check.id}: {(outcome.reason.strip().splitlines() or ['no reason given'])[-1]}"
+                yield f"{outcome.check.id}: {outcome.why}"
 
 
 def _restarted(facts: Facts, laid: Mapping[type, object], checks: Iterable[Check]) -> Report | None:

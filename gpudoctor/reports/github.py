@@ -35,7 +35,7 @@ def as_annotations(command: str, report: Report, facts: Facts, duration_ms: int)
 def _annotations(report: Report) -> Iterator[_Annotation]:
     for ranked in report.findings:
         finding = ranked.finding
-        words = [finding.summary or ranked.check.title]
+        words = [ranked.headline]
         words += [f"{evidence.source}: {evidence.value}" for evidence in finding.evidence]
         words += [f"What to do: {finding.remedy}"] if finding.remedy else []
         words += [f"It explains: {', '.join(ranked.explains)}"] if ranked.explains else []
@@ -47,8 +47,7 @@ def _annotations(report: Report) -> Iterator[_Annotation]:
     level = "error" if "unknown" in report.exits.failing else "warning"
     for outcome in report.outcomes:
         if outcome.matters:
-            reason = (outcome.reason.strip().splitlines() or ["no reason given"])[-1]
-            yield _Annotation(level, f"gpudoctor {outcome.check.id}", visible(f"It could not be told: {reason}"))
+            yield _Annotation(level, f"gpudoctor {outcome.check.id}", visible(f"It could not be told: {outcome.why}"))
 
 
 def _capped(annotations: list[_Annotation]) -> list[_Annotation]:

@@ -2,7 +2,7 @@
 
 from gpudoctor.diagnose import Report
 from gpudoctor.registry import Facts
-from gpudoctor.reports.machine import machine_summary
+from gpudoctor.reports.machine import in_words, machine_summary
 from gpudoctor.reports.text import visible
 
 
@@ -15,8 +15,7 @@ def headline(report: Report, facts: Facts) -> str:
             undecided = [outcome for outcome in report.outcomes if outcome.matters]
             more = f" (and {len(undecided) - 1} more)" if len(undecided) > 1 else ""
             first = undecided[0]
-            reason = (first.reason.strip().splitlines() or ["no reason given"])[-1]
-            return visible(f"{first.check.id} could not be told{more}: {reason}")
+            return visible(f"{first.check.id} could not be told{more}: {first.why}")
         case failure:
             failing = [
                 ranked
@@ -25,14 +24,14 @@ def headline(report: Report, facts: Facts) -> str:
             ]
             more = f" (and {len(failing) - 1} more)" if len(failing) > 1 else ""
             first_one = failing[0]
-            return visible(f"{first_one.check.id}{more}: {first_one.finding.summary or first_one.check.title}")
+            return visible(f"{first_one.check.id}{more}: {first_one.headline}")
 
 
 def _machine(report: Report, facts: Facts) -> str:
     machine = machine_summary(facts)
-    counted = {name: machine.gpus.count(name) for name in machine.gpus}
-    gpus = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items())
-    words = [gpus or "no GPU", f"driver {machine.driver}" if machine.driver else ""]
+    words = [in_words(machine.gpus) or "no GPU seen", f"driver {machine.driver}" if machine.driver else ""]
+    known = sum(ranked.acknowledged is not None for ranked in report.findings)
+    words += [f"{known} acknowledged"] if known else []
     passed = [verdict for verdict in report.verdicts if verdict not in report.exits.failing]
     words += [f"{' and '.join(passed)} let pass" if passed else ""]
     return ", ".join(word for word in words if word)

@@ -6,7 +6,7 @@ https://github.com/jenkinsci/xunit-plugin/blob/master/src/main/resources/org/jen
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 
-from gpudoctor.diagnose import Outcome, Ranked, Report, Status
+from gpudoctor.diagnose import Ranked, Report, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import machine_summary
 from gpudoctor.reports.text import finding_lines
@@ -53,9 +53,9 @@ def _found(ranked: Ranked, report: Report) -> Element:
     told = "\n".join(finding_lines(ranked, colour=False))
     if ranked.acknowledged:
         known = f"acknowledged until {ranked.acknowledged.expires}: {ranked.acknowledged.reason}"
-        _add(case, "skipped", message=f"{known} ({finding.summary})")
+        _add(case, "skipped", message=f"{known} ({ranked.headline})")
     elif (severity := ranked.severity.name.lower()) in report.exits.failing:
-        _add(case, "failure", told, message=finding.summary or ranked.check.title, type=severity)
+        _add(case, "failure", told, message=ranked.headline, type=severity)
     else:
         _add(case, "system-out", told)
     return case
@@ -68,14 +68,10 @@ def _outcomes(report: Report) -> Iterator[Element]:
             continue  # its findings are tests of their own
         case = _case(outcome.check.id, " (what it could not tell)" if outcome.status is Status.FOUND else "")
         if outcome.matters and "unknown" in report.exits.failing:
-            _add(case, "error", outcome.reason, message=_last_line(outcome), type=outcome.status.value)
+            _add(case, "error", outcome.reason, message=outcome.why, type=outcome.status.value)
         elif outcome.status is not Status.OK:
-            _add(case, "skipped", message=f"{outcome.status.value}: {_last_line(outcome)}")
+            _add(case, "skipped", message=f"{outcome.status.value}: {outcome.why}")
         yield case
-
-
-def _last_line(outcome: Outcome) -> str:
-    return (outcome.reason.strip().splitlines() or ["no reason given"])[-1]
 
 
 def _case(id: str, subject: str) -> Element:

@@ -1,5 +1,6 @@
 """The few words that introduce a machine at the top of every report."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpudoctor.facts.answers import Cuda, DriverAnswers, Nvml
@@ -108,3 +109,9 @@ def _confinement(confinement: Confinement) -> str:
     if confinement.wsl:
         return "WSL"
     return f"{confinement.container} container" if confinement.container else ""
+
+
+def in_words(names: Sequence[str]) -> str:
+    """ "8 x NVIDIA H200"; of several models one after the other."""
+    counted = {name: names.count(name) for name in names}
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items())

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from gpudoctor import __version__
 from gpudoctor.diagnose import Outcome, Ranked, Report, Status
 from gpudoctor.registry import Facts
-from gpudoctor.reports.machine import machine_summary
-from gpudoctor.reports.text import verdict, visible
+from gpudoctor.reports.machine import in_words, machine_summary
+from gpudoctor.reports.text import verdict_of, visible
 
 # Of the marks of Markdown those that mean something within a line: none of our lines begins with a foreign word.
 _MARKS = re.compile(r"([\\`*_\[\]<>#|~&@])")
@@ -21,7 +21,7 @@ def as_markdown(command: str, report: Report, facts: Facts, duration_ms: int) ->
 def _lines(command: str, report: Report, facts: Facts, duration_ms: int) -> Iterator[str]:
     yield f"## gpudoctor {command}: {report.status}"
     yield ""
-    yield f"{prose(verdict(report, command))} ({duration_ms} ms, exit code {report.exit_code})"
+    yield f"{prose(verdict_of(report, command))} ({duration_ms} ms, exit code {report.exit_code})"
     yield ""
     yield from _machine(facts)
     for ranked in report.findings:
@@ -34,12 +34,11 @@ def _lines(command: str, report: Report, facts: Facts, duration_ms: int) -> Iter
 
 def _machine(facts: Facts) -> Iterator[str]:
     machine = machine_summary(facts)
-    counted = {name: machine.gpus.count(name) for name in machine.gpus}
     rows = {
         "System": " · ".join(word for word in (machine.os_name, machine.confinement) if word),
         "Kernel": machine.kernel + ("" if machine.kernel_running or not machine.kernel else ", not running"),
         "Driver": machine.driver,
-        "GPU": ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items()),
+        "GPU": in_words(machine.gpus),
     }
     yield "| Machine | |"
     yield "| --- | --- |"
@@ -53,7 +52,7 @@ def _machine(facts: Facts) -> Iterator[str]:
 def _finding(ranked: Ranked) -> Iterator[str]:
     finding = ranked.finding
     word = "ACKNOWLEDGED" if ranked.acknowledged else ranked.severity.name
-    yield f"### {word}: {prose(finding.summary or ranked.check.title)}"
+    yield f"### {word}: {prose(ranked.headline)}"
     yield ""
     about = [code(ranked.check.id), *(code(one) for one in (finding.subject, finding.environment) if one)]
     yield " · ".join(about)
@@ -81,8 +80,7 @@ def _undecided(outcomes: list[Outcome]) -> Iterator[str]:
         yield "### Could not be told"
         yield ""
         for outcome in outcomes:
-            reason = (outcome.reason.strip().splitlines() or ["no reason given"])[-1]
-            yield f"- {code(outcome.check.id)}: {prose(reason)}"
+            yield f"- {code(outcome.check.id)}: {prose(outcome.why)}"
         yield ""
 
 

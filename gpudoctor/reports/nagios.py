@@ -67,6 +67,6 @@ def _gauge(label: str, value: object, unit: str = "", most: object = None) -> It
 def _further(report: Report) -> Iterator[str]:
     for ranked in report.findings[:_MOST]:
         state = "ACKNOWLEDGED" if ranked.acknowledged else ranked.severity.name
-        yield _plain(f"{state} {ranked.check.id}: {ranked.finding.summary or ranked.check.title}")[:_LONGEST]
+        yield _plain(f"{state} {ranked.check.id}: {ranked.headline}")[:_LONGEST]
     if len(report.findings) > _MOST:
         yield f"and {len(report.findings) - _MOST} more"

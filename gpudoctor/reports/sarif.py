@@ -76,7 +76,7 @@ def _result(ranked: Ranked, checks: list[Check]) -> Json:
         "ruleId": ranked.check.id,
         "ruleIndex": checks.index(ranked.check),
         "level": _LEVELS[ranked.severity],
-        "message": {"text": "\n".join((finding.summary or ranked.check.title, *_details(ranked)))},
+        "message": {"text": "\n".join((ranked.headline, *_details(ranked)))},
         "locations": [_location(ranked)],
         # The same problem on the next run is the same alert, though its words may have changed.
         "partialFingerprints": {"gpudoctorProblem/v1": sha256(same).hexdigest()},

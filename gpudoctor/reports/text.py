@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from gpudoctor import __version__
 from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts
-from gpudoctor.reports.machine import MachineSummary, machine_summary
+from gpudoctor.reports.machine import MachineSummary, in_words, machine_summary
 
 WIDTH = 80
 
@@ -37,12 +37,8 @@ def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
     yield from wrapped(
         " · ".join(word for word in (f"gpudoctor {__version__}", *words) if word), "", DIM if colour else ""
     )
-    counted: dict[str, int] = {}
-    for name in machine.gpus:
-        counted[name] = counted.get(name, 0) + 1
-    if counted:
-        gpus = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counted.items())
-        yield from wrapped(f"GPU: {gpus}", "", DIM if colour else "")
+    if machine.gpus:
+        yield from wrapped(f"GPU: {in_words(machine.gpus)}", "", DIM if colour else "")
     for one in machine.pythons:
         if one.in_use and one.frameworks:
             line = f"Python {one.version} in {one.prefix}: {', '.join(one.frameworks)}"
@@ -72,7 +68,7 @@ def finding_lines(ranked: Ranked, colour: bool, *, when: str = "", remedy: str =
     """Summary, id, proof, remedy under this heading, what it explains. `when`: said behind the id."""
     finding, word = ranked.finding, ranked.severity.name.lower()
     label = word.upper().ljust(9)
-    first, *more = wrapped(finding.summary or ranked.check.title, " " * len(label))
+    first, *more = wrapped(ranked.headline, " " * len(label))
     bold = BOLD if colour else ""
     yield styled(label, STYLES[word] if colour else "") + styled(first[len(label) :], bold)
     yield from (styled(line, bold) for line in more)
@@ -130,8 +126,7 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for member in members:
         if member.status is Status.CRASHED:
-            last = member.reason.strip().splitlines()[-1:] or ["no reason given"]
-            yield from wrapped(f"{member.check.id}: our own bug: {last[0]}", "  ", hanging="    ")
+            yield from wrapped(f"{member.check.id}: our own bug: {member.why}", "  ", hanging="    ")
         elif member.status in (Status.UNKNOWN, Status.FOUND):
             reasons.setdefault(member.reason, []).append(member.check.id.partition(".")[2])
     for reason, names in reasons.items():
@@ -139,41 +134,41 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
         yield from wrapped(f"unknown: {reason} ({named})", "  ", hanging="    ")
 
 
-def verdict(report: Report, command: str = "check") -> str:
-    """What was found, in a sentence or two. `command`: "preflight" looks at what an upgrade would make worse."""
+def verdict_of(report: Report, command: str = "check") -> str:
+    """What was found, and how much could not be told. `command`: "preflight" looks at what an upgrade makes worse."""
     upgrade = command == "preflight"
-    standing = [ranked for ranked in report.findings if ranked.acknowledged is None]
-    known = len(report.findings) - len(standing)
-    counts = {severity: sum(ranked.severity is severity for ranked in standing) for severity in Severity}
-    found = [
-        f"{count} {severity.name.lower()}{'s' if count > 1 else ''}"
-        for severity, count in sorted(counts.items(), reverse=True)
-        if count and severity is not Severity.INFO
-    ]
-    undecided = [outcome for outcome in report.outcomes if outcome.matters]
-    crashed = [outcome for outcome in undecided if outcome.status is Status.CRASHED]
+    found = _counted(report)
+    known = sum(ranked.acknowledged is not None for ranked in report.findings)
     nothing = "Nothing gets worse" if upgrade else "Nothing wrong was found"
     nothing += " but what is acknowledged" if known else ""
     match report.status:
         case "ok" | "info":
-            words = f"{nothing}."
+            return f"{nothing}."
         case "unknown":
-            words = f"{nothing}, but not everything could be told."
-        case _:
-            beside = f" beside {known} acknowledged" if known else ""
-            words = f"{', '.join(found)} {'foreseen' if upgrade else 'found'}{beside}."
-    if undecided and report.status != "unknown":
-        words += f" {len(undecided)} more could not be told."
-    if crashed:
-        words += " Please report the crash: `--format json` has its traceback."
-    if found and command == "check":
-        words += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
-    return words
+            return f"{nothing}, but not everything could be told."
+    undecided = sum(outcome.matters for outcome in report.outcomes)
+    beside = f" beside {known} acknowledged" if known else ""
+    words = f"{', '.join(found)} {'foreseen' if upgrade else 'found'}{beside}."
+    return words + (f" {undecided} more could not be told." if undecided else "")
+
+
+def _counted(report: Report) -> list[str]:
+    standing = [ranked.severity for ranked in report.findings if ranked.acknowledged is None]
+    return [
+        f"{count} {severity.name.lower()}{'s' if count > 1 else ''}"
+        for severity in (Severity.ERROR, Severity.WARNING)
+        if (count := standing.count(severity))
+    ]
 
 
 def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
+    words = verdict_of(report)
+    if any(outcome.matters and outcome.status is Status.CRASHED for outcome in report.outcomes):
+        words += " Please report the crash: `--format json` has its traceback."
+    if _counted(report):
+        words += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
     style = STYLES.get(report.status, "") if colour else ""
-    yield from wrapped(f"{verdict(report)} ({duration_ms} ms, exit code {report.exit_code})", "", style)
+    yield from wrapped(f"{words} ({duration_ms} ms, exit code {report.exit_code})", "", style)
 
 
 def styled(text: str, style: str) -> str:

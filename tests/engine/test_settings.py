@@ -140,6 +140,15 @@ def test_a_file_that_is_named_has_to_be_there_and_to_set_something(folder: Path,
     assert call(*BROKEN, "--config", ".").code == 3
 
 
+def test_a_file_that_cannot_be_read_is_said(folder: Path, call: Call) -> None:
+    (folder / "pyproject.toml").mkdir()
+    done = call(*BROKEN)
+    assert (done.code, done.err) == (2, "gpudoctor: pyproject.toml of this folder is not read: Is a directory\n")
+    (folder / "gpudoctor.toml").mkdir()
+    done = call(*BROKEN)
+    assert (done.code, done.err) == (3, "gpudoctor: gpudoctor.toml of this folder: Is a directory\n")
+
+
 def test_settings_do_what_the_options_do(folder: Path, call: Call) -> None:
     (folder / "gpudoctor.toml").write_text('fail-on = "never"\nformat = "json"\nskip = ["container"]\n')
     done = call(*BROKEN)

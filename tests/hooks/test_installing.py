@@ -339,7 +339,7 @@ def test_only_a_sick_gpu_fails_a_job(
     """GitHub's runner calls bash with -e, GitLab's runs it among other commands."""
     program = tmp_path / "gpudoctor"
     form = "github" if runner == "GitHub" else "text"
-    asked = f"check --expect-gpus 8 --quiet --fail-on unknown --format {form}"
+    asked = f"check --expect-gpus 8 --quiet --exit-map nagios --fail-on unknown --format {form}"
     # In the root folder, not in a checkout that may bring settings of its own; and no summary of every job.
     program.write_text(f'#!/bin/sh\n[ "$*$GITHUB_STEP_SUMMARY in $PWD" = "{asked} in /" ] || exit 2\nexit {code}\n')
     program.chmod(0o755)

@@ -133,7 +133,8 @@ def report(*outcomes: tuple[str, Status, Severity, str]) -> Report:
     rows, findings = [], []
     for id, status, severity, summary in outcomes:
         found = (Finding(summary, "", (), "Do this."),) if summary else ()
-        rows.append(Outcome(check(id), status, found, "no answer in 10 s", status is Status.UNKNOWN))
+        reason = "" if status in (Status.OK, Status.FOUND) else "no answer in 10 s"
+        rows.append(Outcome(check(id), status, found, reason, status is Status.UNKNOWN))
         findings += [Ranked(check(id), one, severity, ()) for one in found if status is Status.FOUND]
     return Report(tuple(rows), tuple(findings))
 
@@ -152,6 +153,14 @@ def test_what_could_not_be_looked_at_is_not_taken_for_mended() -> None:
     assert words(report(("a.b", Status.OK, ERROR, ""))) == (
         "Gone:\n  WARNING A is ill.\n\nNothing is wrong any more.\n"
     )
+
+
+def test_a_subject_that_could_not_be_judged_is_not_taken_for_mended() -> None:
+    before = {("a.b", "gpu1", ""): Known("WARNING", "GPU 1 is ill.", "Do this.")}
+    after = report(("a.b", Status.FOUND, ERROR, "A is ill."))
+    assert "Gone:" in words(after, before)
+    could_not_tell = after.outcomes[0]._replace(reason="gpu1: no answer in 10 s")
+    assert "Gone:" not in words(after._replace(outcomes=(could_not_tell,)), before)
 
 
 def test_that_it_could_not_be_told_is_news_by_itself() -> None:

@@ -126,7 +126,7 @@ expires = 2027-01-31
         (GOOD.replace("2027-01-31", "2027-02-31"), "no TOML"),
         (GOOD.replace("2027-01-31", '"next year"'), "expires is a day like 2027-01-31, not next year"),
         (GOOD.replace("2027-01-31", "2027-01-31T10:00:00"), "expires is a day like 2027-01-31"),
-        (GOOD.replace("2027-01-31", "20270131"), "expires is a day like 2027-01-31, not 20270131"),
+        (GOOD.replace("2027-01-31", '"20270131"'), "expires is a day like 2027-01-31, not 20270131"),
         (GOOD.replace("expires", "expiry"), "there is no 'expiry'; is 'expires' meant?"),
         (GOOD.replace("expires = 2027-01-31", ""), "expires is missing"),
         (GOOD.replace('"It is."', '" "'), "a reason says why"),

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import jsonschema
 import junitparser
 import pytest
 from command_line import Call, calls, gpudoctor
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from prometheus_client.parser import text_string_to_metric_families
 from reported import EVIL, FULL, KNOWN, found, machine, report, undecided
@@ -74,9 +77,17 @@ def closed(node: Any) -> Any:
 
 
 def require_described(document: object) -> None:
-    for one in (schema(), closed(schema())):
+    for validator in validators():
+        validator.validate(document)
+
+
+@cache
+def validators() -> list[jsonschema.Draft202012Validator]:
+    """Of the schema as it is published, and closed."""
+    forms = (schema(), closed(schema()))
+    for one in forms:
         jsonschema.Draft202012Validator.check_schema(one)
-        jsonschema.validate(document, one, format_checker=jsonschema.FormatChecker())
+    return [jsonschema.Draft202012Validator(one, format_checker=jsonschema.FormatChecker()) for one in forms]
 
 
 def test_json_is_what_its_schema_describes() -> None:
@@ -322,6 +333,13 @@ def test_the_state_of_the_line_is_that_of_the_exit_code(rows: tuple[Any, ...], s
     assert shown("nagios", what).startswith(f"GPU {state} - ")
 
 
+def test_a_line_that_is_fine_says_what_was_let_pass() -> None:
+    let_pass = report(found("gpu.mps-stale", Severity.WARNING), found(acknowledged=KNOWN), fail_on="error")
+    words, *_ = plugin_line(shown("nagios", let_pass))
+    assert words.startswith("GPU OK - ")
+    assert words.endswith("driver 580.95.05, 1 acknowledged, warning let pass")
+
+
 def test_the_line_of_many_findings_stays_short() -> None:
     words, _, more = plugin_line(
         shown("nagios", report(*[found(subject=f"g{n}", summary="x" * 999) for n in range(9)]))
@@ -426,6 +444,32 @@ def test_what_could_not_be_foreseen_is_unknown_in_every_format() -> None:
     )
 
 
+# Anything at all
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.text(), st.text())
+def test_no_text_breaks_a_format(summary: str, subject: str) -> None:
+    what = report(
+        found(summary=summary, subject=subject),
+        found("gpu.mps-stale", Severity.WARNING, subject, summary=summary, acknowledged=KNOWN),
+        undecided()._replace(reason=summary),
+    )
+    require_described(json.loads(shown("json", what)))
+    assert len(json.loads(shown("sarif", what))["runs"][0]["results"]) == 2
+    (suite,) = junitparser.JUnitXml.fromstring(shown("junit", what).encode())
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (4, 1, 1, 1)
+    assert [level for level, *_ in commands(shown("github", what))] == ["error", "error", "notice"]
+    plugin_line(shown("nagios", what))
+    assert len(shown("npd", what)) <= 81
+    samples = [one for family in text_string_to_metric_families(shown("prometheus", what)) for one in family.samples]
+    assert sum(sample.name == "gpudoctor_finding" for sample in samples) == 2
+    headings = [
+        token for token in MarkdownIt("commonmark").parse(shown("markdown", what)) if token.type == "heading_open"
+    ]
+    assert [heading.tag for heading in headings] == ["h2", "h3", "h3", "h3"]
+
+
 # The command line
 
 
@@ -451,6 +495,17 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_device_alone(call: Call) -> No
     assert done == (3, "", "gpudoctor: cannot write /dev/full: No space left on device\n")
     after = Path("/dev/full").stat()
     assert (before.st_ino, before.st_rdev) == (after.st_ino, after.st_rdev)
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.sarif"
+    path.write_text("the old one\n")
+    command = f"ulimit -f 1; {sys.executable} -m gpudoctor check --snapshot {BROKEN} --format sarif --output {path}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"gpudoctor: cannot write {path}: File too large\n"
+    assert path.read_text() == "the old one\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.sarif"]
 
 
 def test_an_output_that_is_no_plain_file_is_written_to_and_stays_what_it_was(tmp_path: Path, call: Call) -> None:
