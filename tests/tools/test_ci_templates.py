@@ -201,9 +201,13 @@ def test_the_action_installs_itself_and_leaves_the_checkout_alone(job: Job) -> N
 def described(path: Path, schema: str) -> Any:
     """A file of YAML that keeps to the schema which the makers of the runner publish."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    keep_to(document, schema)
+    return document
+
+
+def keep_to(document: Any, schema: str) -> None:
     folder = files("check_jsonschema") / "builtin_schemas/vendor"
     jsonschema.validate(document, json.loads((folder / schema).read_text(encoding="utf-8")))
-    return document
 
 
 def test_the_action_is_what_github_describes_and_hands_over_every_input() -> None:
@@ -215,6 +219,18 @@ def test_the_action_is_what_github_describes_and_hands_over_every_input() -> Non
     written = {*re.findall(r"output ([a-z-]+) ", STEPS.read_text())} - {"gpudoctor"}
     assert action["outputs"].keys() == written
     assert all("${{" not in step["run"] for step in action["runs"]["steps"]), "no input becomes part of a script"
+
+
+def test_the_workflows_of_the_readme_are_what_their_makers_describe() -> None:
+    readme = (TREE / "README.md").read_text(encoding="utf-8")
+    github, gitlab = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL))
+    keep_to({"name": "ci", "on": "push", **github}, "github-workflows.json")
+    keep_to(gitlab, "gitlab-ci.json")
+    (used,) = [step for step in github["jobs"]["train"]["steps"] if step["uses"] == "./"]
+    action = yaml.safe_load(ACTION.read_text())
+    assert used["with"].keys() <= action["inputs"].keys()
+    assert {*re.findall(r"steps\.gpu\.outputs\.([\w-]+)", readme)} <= action["outputs"].keys()
+    assert {gitlab["gpu"]["extends"]} == yaml.safe_load(GITLAB.read_text()).keys()
 
 
 def test_scripts_are_clean() -> None:
