@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Call, calls, gpudoctor
+from command_line import Call, calls
 
 import gpudoctor as package
+from gpudoctor.cli import run
 from gpudoctor.knowledge import table_dates
 
 
@@ -64,15 +65,25 @@ def test_bash_completes_whatever_has_names(tmp_path: Path, line: str, offered: l
         assert found == offered
 
 
-def test_zsh_and_fish_are_told_what_a_check_is_about() -> None:
-    words = "gpudoctor explain kernel.headers-mis"
-    zsh = gpudoctor(_GPUDOCTOR_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS=words).stdout
-    assert zsh.startswith("""_arguments '*: :(("kernel.headers-missing":"A kernel came without """)
-    assert zsh.count("\n") == 1
-    fish = gpudoctor(
-        _GPUDOCTOR_COMPLETE="complete_fish", _TYPER_COMPLETE_ARGS=words, _TYPER_COMPLETE_FISH_ACTION="get-args"
-    ).stdout
-    assert fish.startswith("kernel.headers-missing\tA kernel came without ")
+@pytest.mark.parametrize(
+    ("shell", "offered"),
+    [
+        ("zsh", """_arguments '*: :(("kernel.headers-missing":"A kernel came without """),
+        ("fish", "kernel.headers-missing\tA kernel came without "),
+    ],
+)
+def test_zsh_and_fish_are_told_what_a_check_is_about(
+    shell: str, offered: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_GPUDOCTOR_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "gpudoctor explain kernel.headers-mis")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    with pytest.raises(SystemExit) as ended:
+        run([])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert told.startswith(offered)
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

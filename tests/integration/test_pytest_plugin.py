@@ -78,7 +78,14 @@ def test_where_a_gpu_is_required_they_fail_with_the_cause_and_its_proof_is_told_
     assert [case.get("value", "").startswith(MISMATCH) for case in cases] == [True] * 3
 
 
-@pytest.mark.parametrize(("more", "code"), [("", 75), ("def test_with_a_fault():\n    assert False\n", 1)])
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ("", 75),
+        pytest.param("def test_with_a_fault():\n    assert False\n", 1, marks=pytest.mark.slow),
+    ],
+    ids=["the GPU alone", "another fault, too"],
+)
 def test_another_machine_may_try_where_nothing_but_the_gpu_failed(
     pytester: pytest.Pytester, machines: Mapping[str, Path], more: str, code: int
 ) -> None:

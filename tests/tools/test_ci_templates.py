@@ -151,7 +151,11 @@ def test_a_machine_that_works_passes_and_its_names_give_no_commands(job: Job, ma
 
 @pytest.mark.parametrize(
     ("bench", "inputs", "code"),
-    [(2, {"INPUT_EXIT_MAP": "retry"}, 75), (3, {"INPUT_EXIT_MAP": "retry"}, 3), (2, {"INPUT_FAIL_ON": "never"}, 0)],
+    [
+        (2, {"INPUT_EXIT_MAP": "retry"}, 75),
+        pytest.param(3, {"INPUT_EXIT_MAP": "retry"}, 3, marks=pytest.mark.slow),
+        pytest.param(2, {"INPUT_FAIL_ON": "never"}, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_what_the_bench_says_counts(
     job: Job, machines: Mapping[str, Path], bench: int, inputs: Mapping[str, str], code: int
@@ -165,7 +169,11 @@ def test_what_the_bench_says_counts(
 
 @pytest.mark.parametrize(
     "inputs",
-    [{"INPUT_FAIL_ON": "errors"}, {"INPUT_SARIF_FILE": "/no/such/folder/report.sarif"}, {"INPUT_EXPECT_GPUS": "many"}],
+    [
+        {"INPUT_SARIF_FILE": "/no/such/folder/report.sarif"},
+        pytest.param({"INPUT_FAIL_ON": "errors"}, marks=pytest.mark.slow),
+        pytest.param({"INPUT_EXPECT_GPUS": "many"}, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_a_wrong_input_is_no_verdict_on_the_gpu(
@@ -253,7 +261,7 @@ def gitlab_job(job: Job, **variables: str) -> "subprocess.CompletedProcess[str]"
     ("machine", "variables", "code", "failures"),
     [
         ("broken", {"GPUDOCTOR_BENCH": "--quick", "BENCH": "0"}, 75, 1),
-        ("fine", {"GPUDOCTOR_BENCH": "--output bench", "BENCH": "2"}, 2, 0),
+        pytest.param("fine", {"GPUDOCTOR_BENCH": "--output bench", "BENCH": "2"}, 2, 0, marks=pytest.mark.slow),
     ],
 )
 def test_the_gitlab_job(

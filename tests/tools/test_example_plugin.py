@@ -52,6 +52,7 @@ def test_its_check_and_its_fix_are_like_ours(installed: dict[str, str], disk: Pa
     assert subprocess.run(command, env=installed, capture_output=True, timeout=60, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(installed: dict[str, str]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(EXAMPLE / "tests")]
     done = subprocess.run(command, env=installed, capture_output=True, text=True, timeout=60, check=False)
