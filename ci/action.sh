@@ -81,7 +81,8 @@ run() {
 bench() {
     local arguments=(--backend "${INPUT_BACKEND:-auto}") code=0
     [ "$INPUT_BENCH" != quick ] || arguments+=(--quick)
-    [ -z "${INPUT_PYTHON:-}" ] || arguments+=(--python "$INPUT_PYTHON")
+    # CuPy is beside gpudoctor, torch is in the environment that trains.
+    [ -z "${INPUT_PYTHON:-}" ] || [ "${INPUT_BACKEND:-}" = cupy ] || arguments+=(--python "$INPUT_PYTHON")
     "$GPUDOCTOR" bench "${arguments[@]}" --output "$1/bench" || code=$?
     if [ -s "$1/bench" ]; then
         group "gpudoctor bench" "$1/bench"

@@ -23,6 +23,7 @@ ACTION, STEPS, GITLAB = TREE / "action.yml", TREE / "ci/action.sh", TREE / "ci/g
 # The command gpudoctor, but for the bench: it says one line and ends as it is told.
 PROGRAM = f"""#!/bin/sh
 if [ "$1" = bench ]; then
+    echo "asked: $*" >&2
     while [ "$1" != --output ]; do shift; done
     echo "::error::no command" >"$2"
     exit "$BENCH"
@@ -142,7 +143,7 @@ def test_a_machine_that_works_passes_and_its_names_give_no_commands(job: Job, ma
     evil = job.folder / "evil.json"
     evil.write_text(machines["fine"].read_text().replace("NVIDIA H200", f"NVIDIA {'x' * 75} ::error::no command"))
     done = job.step("run", INPUT_ARGS=f"--snapshot {evil}", INPUT_BENCH="quick", BENCH="0")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     assert "\n::error::no command" in done.stdout, "it stands where a command would"
     assert [command.name for command in commands(done.stdout)] == ["group", "endgroup"] * 2
     assert job.outputs == {"exit-code": "0", "status": "ok", "cause": ""}
@@ -162,9 +163,23 @@ def test_what_the_bench_says_counts(
 ) -> None:
     done = job.step("run", INPUT_ARGS=f"--snapshot {machines['fine']}", INPUT_BENCH="full", BENCH=str(bench), **inputs)
     assert done.returncode == code
+    assert done.stderr.startswith("asked: bench --backend auto --output ")
     (error,) = shown(done.stdout)
     assert ("does not train" if bench == 2 else "proves nothing") in error.message
     assert job.outputs["exit-code"] == str(code)
+
+
+@pytest.mark.parametrize(("backend", "words"), [("cupy", ""), ("torch", " --python /opt/venv")])
+def test_the_bench_is_told_whose_torch_is_meant_and_not_whose_cupy(job: Job, backend: str, words: str) -> None:
+    job.program.write_text(
+        'echo "$*"; while [ $# != 0 ]; do case $1 in json=* | text=*) echo >"${1#*=}" ;;'
+        ' --output) touch "$2" ;; esac; shift; done\n'
+    )
+    done = job.step("run", INPUT_BENCH="quick", INPUT_BACKEND=backend, INPUT_PYTHON="/opt/venv")
+    assert done.returncode == 0, done.stderr
+    checked, benched = (line for line in done.stdout.splitlines() if line.startswith(("check ", "bench ")))
+    assert checked.endswith(" --python /opt/venv")
+    assert benched.startswith(f"bench --backend {backend} --quick{words} --output ")
 
 
 @pytest.mark.parametrize(
