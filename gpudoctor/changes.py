@@ -8,18 +8,25 @@ from gpudoctor.diagnose import Outcome, Problem, Report, Severity
 from gpudoctor.reports.text import visible
 from gpudoctor.state import replace_file, require_own
 
-ACKNOWLEDGED = "ACKNOWLEDGED"
+ACKNOWLEDGED, UNKNOWN = "ACKNOWLEDGED", "UNKNOWN"
 
 
 class Known(NamedTuple):
     """What the last report said of a problem."""
 
-    severity: str  # name of a Severity, "UNKNOWN" or ACKNOWLEDGED
+    severity: str  # name of a Severity, UNKNOWN or ACKNOWLEDGED
     summary: str
     remedy: str
 
 
 State = Mapping[Problem, Known]
+
+
+class Changes(NamedTuple):
+    """What is new, or worse; and what is gone, as it was known last."""
+
+    came: State
+    went: State
 
 
 def state_after(report: Report, before: State) -> State:
@@ -35,7 +42,7 @@ def state_after(report: Report, before: State) -> State:
     }
     for outcome in report.outcomes:
         if outcome.matters:
-            found[outcome.check.id, "", "unknown"] = Known("UNKNOWN", _reason(outcome), "")
+            found[outcome.check.id, "", "unknown"] = Known(UNKNOWN, _reason(outcome), "")
     silent = {outcome.check.id for outcome in report.outcomes if not outcome.looked}
     kept = {problem: known for problem, known in before.items() if problem[0] in silent and problem[2] != "unknown"}
     return {**kept, **found}
@@ -56,6 +63,12 @@ def _is_news(known: Known, before: Known | None) -> bool:
     if before is None or before.severity == ACKNOWLEDGED:
         return True
     return known.severity == "ERROR" and before.severity != "ERROR"
+
+
+def changes_between(before: State, now: State) -> Changes:
+    """The same for programs."""
+    came = {problem: known for problem, known in now.items() if _is_news(known, before.get(problem))}
+    return Changes(came, {problem: known for problem, known in before.items() if problem not in now})
 
 
 def changes_in_words(before: State, now: State) -> str:

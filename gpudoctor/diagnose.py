@@ -3,11 +3,14 @@
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gpudoctor.exit_codes import VERDICTS, ExitRule
 from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.registry import Facts, needs, registry
+
+if TYPE_CHECKING:
+    from gpudoctor.changes import Changes  # which needs reports of this module
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -155,6 +158,7 @@ class Report(NamedTuple):
     outcomes: tuple[Outcome, ...]
     findings: tuple[Ranked, ...]
     exits: ExitRule = ExitRule()
+    changes: "Changes | None" = None  # since the last look, where somebody asked for them
 
     @property
     def status(self) -> str:

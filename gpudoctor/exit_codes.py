@@ -55,9 +55,13 @@ class ExitRule(NamedTuple):
 
     def code(self, verdict: str) -> int:
         """The exit code of one of VERDICTS, of "" (nothing against this machine) 0."""
-        match verdict:
-            case "error" | "warning" | "unknown" if verdict in self.failing:
-                code: int = getattr(EXIT_MAPS[self.exit_map], verdict)
-                return code
+        codes = EXIT_MAPS[self.exit_map]
+        match verdict if verdict in self.failing else "":
+            case "error":
+                return codes.error
+            case "warning":
+                return codes.warning
+            case "unknown":
+                return codes.unknown
             case _:
                 return 0

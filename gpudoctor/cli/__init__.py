@@ -16,6 +16,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """One command line. Returns the exit code; prints answers to standard output, everything else to standard error."""
+    if sys.stdout is None or sys.stderr is None:
+        _stand_in_for_closed_streams()
     if arguments == ["--version"]:
         from gpudoctor.cli.version import version_lines
 
@@ -33,7 +35,8 @@ def run(arguments: list[str]) -> int:
 
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (BadSource, NoPlugins, BadUsage) as error:
         print(f"gpudoctor: {error}", file=sys.stderr)
         return COULD_NOT_TELL
@@ -50,6 +53,19 @@ def run(arguments: list[str]) -> int:
         print("gpudoctor: interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Whoever started us had closed one: no file of ours comes to lie in its place, and what is for standard error
+    does not end up in the answer, which is where Python prints it then.
+    """
+    import os
+
+    from gpudoctor.hooks.verdict import open_standard_streams
+
+    open_standard_streams()
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def prepared_help() -> str:

@@ -16,7 +16,7 @@ def with_acknowledged(report: Report, options: CheckOptions) -> Report:
     that cannot be written.
     """
     today = date.today()
-    if options.save_baseline:
+    if options.save_baseline is not None:
         return _saved(report, options.save_baseline, options.baseline, today)
     assert options.baseline is not None
     acknowledged, notes = acknowledge(report, load_baseline(options.baseline), today)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from gpudoctor.changes import changes_in_words, known_before, state_after, write_state
+from gpudoctor.changes import changes_between, changes_in_words, known_before, state_after, write_state
 from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import deliver
 from gpudoctor.cli.options import CheckOptions
@@ -12,10 +12,10 @@ from gpudoctor.diagnose import Report
 from gpudoctor.reports.formats import TEXT
 
 
-def tell_changes(report: Report, options: CheckOptions, tell: Callable[[], int]) -> int:
+def tell_changes(report: Report, options: CheckOptions, tell: Callable[[Report], int]) -> int:
     """Returns 0 and prints nothing while all is as it was; else tells it and returns the report's exit code.
 
-    As text what has come and gone is told; `tell` prints or writes the whole report, which other formats show then.
+    As text what has come and gone is told; `tell` prints or writes a whole report, which other formats show then.
     The file is written when all was told: what could not be is told the next time. Raises BadUsage or BadSource for
     a file that cannot be read, must not be trusted, or cannot be written.
     """
@@ -32,7 +32,7 @@ def tell_changes(report: Report, options: CheckOptions, tell: Callable[[], int])
         deliver(words, options.output)
         code = report.exit_code
     elif words:
-        code = tell()
+        code = tell(report._replace(changes=changes_between(before, now)))
     sys.stdout.flush()  # a disk that is full says so here, before it is noted as told
     try:
         write_state(path, now)

@@ -27,6 +27,9 @@ def check(options: CheckOptions) -> int:
 
 
 def _with_settings(options: CheckOptions) -> CheckOptions:
+    for name in ("output", "baseline", "save_baseline", "changed_since", "config"):
+        if getattr(options, name) == "":  # a shell's variable that is not set
+            raise BadUsage(f"--{name.replace('_', '-')} names no file")
     if options.config is None and not (os.path.exists("gpudoctor.toml") or os.path.exists("pyproject.toml")):
         return options
     from gpudoctor.cli.settings import found_settings, with_settings  # here for start-up
@@ -53,15 +56,13 @@ def _check(options: CheckOptions) -> int:
     files = [_format_and_file(words) for words in options.also]
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     report = diagnose_with(facts, options.only, options.skip)._replace(exits=exits)
-    if options.baseline or options.save_baseline:
+    if options.baseline is not None or options.save_baseline is not None:
         from gpudoctor.cli.baseline import with_acknowledged  # here for start-up
 
         report = with_acknowledged(report, options)
     duration_ms = round((time.monotonic() - began) * 1000)
 
-    def tell() -> int:
-        for name, path in files:
-            deliver(render(name, "check", report, facts, duration_ms), path)
+    def tell(report: Report) -> int:
         if not (options.quiet and options.output is None and report.exit_code == 0):
             colour = options.output is None and wants_colour()
             deliver(render(form, "check", report, facts, duration_ms, colour=colour), options.output)
@@ -69,11 +70,13 @@ def _check(options: CheckOptions) -> int:
             add_to_job_summary("check", report, facts, duration_ms)
         return report.exit_code
 
+    for name, path in files:
+        deliver(render(name, "check", report, facts, duration_ms), path)
     if options.changed_since is not None:
         from gpudoctor.cli.changed_since import tell_changes  # here for start-up
 
         return tell_changes(report, options, tell)
-    return tell()
+    return tell(report)
 
 
 def _format_and_file(words: str) -> tuple[str, str]:
@@ -97,7 +100,7 @@ def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: 
 
 def say_to_monitor(form: str | None, output: str | None, reason: str) -> None:
     """Monitors show standard output and nothing else: what keeps a check from running belongs there as well."""
-    if output is not None:
+    if output is not None or sys.stdout is None:
         return
     match form:
         case "nagios":
@@ -161,12 +164,16 @@ def _unknown_id(pattern: str) -> str:
 
 
 def wants_colour() -> bool:
+    if sys.stdout is None:
+        return False
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def deliver(text: str, output: str | None) -> None:
     """Print, or write a file in one go: never half of one. Raises BadUsage if it cannot be written."""
     if output is None or output == "-":
+        if sys.stdout is None:
+            raise BadUsage("standard output is closed, so there is nowhere to print to; --output names a file")
         # Names on the machine need not be UTF-8, and the terminal need not speak it: what it cannot show is escaped.
         data = text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
         sys.stdout.flush()

@@ -90,7 +90,7 @@ Failing = Annotated[
     typer.Option(
         "--fail-on",
         help="From what on the exit code is not 0: error, unknown (errors too), warning (all three), never. "
-        "[default: warning]",
+        "[default: that of the exit map; warning]",
     ),
 ]
 Exits = Annotated[

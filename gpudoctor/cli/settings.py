@@ -56,7 +56,7 @@ def with_settings(options: CheckOptions, settings: Settings) -> CheckOptions:
         fail_on=options.fail_on or settings.fail_on,
         exit_map=options.exit_map or settings.exit_map,
         format=options.format or settings.format,
-        baseline=options.baseline or settings.baseline,
+        baseline=settings.baseline if options.baseline is None else options.baseline,
     )
 
 

@@ -6,6 +6,7 @@ Fields are added, never renamed, within a schema number.
 import json
 
 from gpudoctor import __version__
+from gpudoctor.changes import UNKNOWN, State
 from gpudoctor.diagnose import Outcome, Ranked, Report
 from gpudoctor.registry import Facts
 from gpudoctor.repair import fixes_for
@@ -16,7 +17,7 @@ SCHEMA = 1
 
 def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str:
     """One object and a final line break. The fixes' plugins must be loaded."""
-    document = {
+    document: dict[str, object] = {
         "schema": SCHEMA,
         "gpudoctor": __version__,
         "command": command,
@@ -27,6 +28,8 @@ def as_json(command: str, report: Report, facts: Facts, duration_ms: int) -> str
         "outcomes": [outcome_of(outcome) for outcome in report.outcomes],
         "duration_ms": duration_ms,
     }
+    if report.changes is not None:
+        document["changes"] = {"came": _changed(report.changes.came), "went": _changed(report.changes.went)}
     # ASCII only: names on the machine need not be UTF-8, and JSON escapes carry them anywhere.
     return json.dumps(document, indent=1) + "\n"
 
@@ -66,6 +69,19 @@ def finding_of(ranked: Ranked) -> dict[str, object]:
         "fixes": list(fixes_for(ranked.check.id)),
         "acknowledged": None if ranked.acknowledged is None else ranked.acknowledged._asdict(),
     }
+
+
+def _changed(problems: State) -> list[dict[str, object]]:
+    return [
+        {
+            "id": id,
+            "severity": known.severity.lower(),
+            "subject": subject,
+            "environment": "" if known.severity == UNKNOWN else environment,
+            "summary": known.summary,
+        }
+        for (id, subject, environment), known in problems.items()
+    ]
 
 
 def outcome_of(outcome: Outcome) -> dict[str, object]:

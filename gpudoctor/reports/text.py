@@ -69,8 +69,9 @@ def finding_lines(ranked: Ranked, colour: bool, *, when: str = "", remedy: str =
     finding, word = ranked.finding, ranked.severity.name.lower()
     label = word.upper().ljust(9)
     first, *more = wrapped(ranked.headline, " " * len(label))
-    bold = BOLD if colour else ""
-    yield styled(label, STYLES[word] if colour else "") + styled(first[len(label) :], bold)
+    mark, bold = (DIM, DIM) if ranked.acknowledged else (STYLES[word], BOLD)
+    mark, bold = (mark, bold) if colour else ("", "")
+    yield styled(label, mark) + styled(first[len(label) :], bold)
     yield from (styled(line, bold) for line in more)
     yield from wrapped(f"{ranked.check.id}{when and f' · {when}'}", "         ", DIM if colour else "")
     if finding.evidence:

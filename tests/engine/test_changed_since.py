@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import GPUDOCTOR, Call, calls
+from json_schema import require_described
 
 MACHINES = Path(__file__).parents[1] / "machines"
 BROKEN, HEALTHY = str(MACHINES / "bookworm-kernel-upgraded-no-headers.json"), str(MACHINES / "bookworm-healthy.json")
@@ -49,11 +50,18 @@ def test_other_formats_show_the_whole_report_when_something_has_changed(
     call: Call, memory: str, tmp_path: Path
 ) -> None:
     first = call(*check(BROKEN, memory, "--format", "json"))
-    assert json.loads(first.out)["exit_code"] == first.code == 2
+    told = json.loads(first.out)
+    require_described(told)
+    assert told["exit_code"] == first.code == 2
+    assert [(one["id"], one["severity"]) for one in told["changes"]["came"]] == [("kernel.headers-missing", "error")]
+    assert told["changes"]["went"] == []
     assert call(*check(BROKEN, memory, "--format", "json")) == (0, "", "")
     path = tmp_path / "report.md"
     assert call(*check(HEALTHY, memory, "--format", "markdown", "--output", str(path))) == (0, "", "")
     assert path.read_text().startswith("## gpudoctor check: ok")
+    assert call(*check(BROKEN, memory)).code == 2
+    mended = json.loads(call(*check(HEALTHY, memory, "--format", "json")).out)
+    assert (mended["changes"]["came"], len(mended["changes"]["went"])) == ([], 1)
 
 
 def test_the_exit_code_is_the_one_that_was_asked_for(call: Call, memory: str) -> None:

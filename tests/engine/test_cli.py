@@ -92,6 +92,11 @@ def test_the_quick_door_leaves_all_else_to_typer(arguments: list[str]) -> None:
         (["check", "--also", "junit"], "--also junit: a format and a file are meant"),
         (["check", "--also", "yaml=x"], "--also yaml=x: a format and a file are meant"),
         (["check", "--also", "json=/no/such/folder/x"], "cannot write /no/such/folder/x"),
+        (["check", "--output", ""], "--output names no file"),
+        (["check", "--baseline="], "--baseline names no file"),
+        (["check", "--save-baseline", ""], "--save-baseline names no file"),
+        (["check", "--changed-since", ""], "--changed-since names no file"),
+        (["check", "--config", ""], "--config names no file"),
         (["nonsense"], "nonsense"),
         (["fix", "--resume", "--undo"], "two things to do"),
         (["fix", "--script", "--format", "json"], "two formats"),
@@ -162,6 +167,27 @@ def test_a_reader_that_goes_away_is_no_crash(root: Path) -> None:
     assert done.stdout == "{"
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_a_closed_standard_output_is_a_sentence_and_a_file_is_written_all_the_same(root: Path, tmp_path: Path) -> None:
+    def closed(redirection: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = " ".join([*GPUDOCTOR, "check", "--root", str(root), *arguments, redirection])
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+
+    done = closed(">&-")
+    assert done.returncode == 3
+    assert done.stderr.startswith("gpudoctor: standard output is closed")
+    assert done.stderr.count("\n") == 1
+    assert closed(">&-", "--output", str(tmp_path / "report")).returncode == 0
+    assert "Nothing wrong was found" in (tmp_path / "report").read_text()
+
+
+def test_what_is_for_a_closed_standard_error_does_not_end_up_in_the_answer(root: Path, tmp_path: Path) -> None:
+    known = tmp_path / "known.toml"
+    command = " ".join([*GPUDOCTOR, "check", "--root", str(root), "--format", "json", "--save-baseline", str(known)])
+    done = subprocess.run(["sh", "-c", f"{command} 2>&-"], capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(done.stdout)["schema"] == 1
+    assert known.exists()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")

@@ -6,8 +6,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 from command_line import Call, calls, gpudoctor
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_schema import require_described
 from markdown_it import MarkdownIt
 from prometheus_client.parser import text_string_to_metric_families
 from reported import EVIL, FULL, KNOWN, found, machine, report, undecided
@@ -56,38 +55,17 @@ def test_no_format_lets_the_machine_drive_a_terminal(name: str) -> None:
     assert not [one for one in text if not one.isprintable() and one != "\n"]
 
 
+def test_what_is_acknowledged_does_not_shout() -> None:
+    loud, quiet = (
+        render("text", "check", report(found(acknowledged=known)), machine(), 1, colour=True) for known in (None, KNOWN)
+    )
+    assert "\x1b[1;31mERROR" in loud
+    assert "\x1b[1;31m" not in quiet
+    assert "ERROR" in quiet
+    assert "Acknowledged until 2027-01-31: The vendor is asked" in quiet
+
+
 # JSON
-
-
-def schema() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((files("gpudoctor.reports") / "report.schema.json").read_text(encoding="utf-8"))
-    return found
-
-
-def closed(node: Any) -> Any:
-    """The schema without room for fields that it does not describe, as readers must leave it and we must not use it."""
-    if isinstance(node, list):
-        return [closed(one) for one in node]
-    if not isinstance(node, dict):
-        return node
-    node = {key: closed(value) for key, value in node.items() if key not in ("allOf",)}
-    if "properties" in node and node.get("type") == "object":
-        node["additionalProperties"] = False
-    return node
-
-
-def require_described(document: object) -> None:
-    for validator in validators():
-        validator.validate(document)
-
-
-@cache
-def validators() -> list[jsonschema.Draft202012Validator]:
-    """Of the schema as it is published, and closed."""
-    forms = (schema(), closed(schema()))
-    for one in forms:
-        jsonschema.Draft202012Validator.check_schema(one)
-    return [jsonschema.Draft202012Validator(one, format_checker=jsonschema.FormatChecker()) for one in forms]
 
 
 def test_json_is_what_its_schema_describes() -> None:
