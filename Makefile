@@ -21,7 +21,7 @@ lint: $(VENV)/.installed           ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=tools $(BIN)/mypy tools/fuzz.py tools/refresh_knowledge.py tools/refresh tools/record_machine.py tools/pack_digits.py
+	MYPYPATH=tools $(BIN)/mypy tools/fuzz.py tools/refresh_knowledge.py tools/refresh tools/record_machine.py tools/pack_digits.py tools/man_page.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -19,9 +19,9 @@ def run(arguments: list[str]) -> int:
     if sys.stdout is None or sys.stderr is None:
         _stand_in_for_closed_streams()
     if arguments == ["--version"]:
-        from gpudoctor import __version__
+        from gpudoctor.cli.version import version_lines
 
-        print(f"gpudoctor {__version__}")
+        print(version_lines(), end="")
         return 0
     if arguments == ["--help"]:
         print(prepared_help(), end="")

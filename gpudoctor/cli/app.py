@@ -1,5 +1,6 @@
 """The command line as typer declares it: every option, its help, and the clear word about a wrong one."""
 
+import os
 import sys
 from enum import Enum
 from typing import Annotated
@@ -7,7 +8,6 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import ClickException  # typer exports only some of its children
 
-from gpudoctor import __version__
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.bench_app import bench_app
 from gpudoctor.cli.declared import (
@@ -15,14 +15,18 @@ from gpudoctor.cli.declared import (
     Failing,
     Format,
     KernelName,
+    Only,
     Output,
     OutputFormat,
     Pythons,
     Quiet,
     ReportOutputFormat,
     Root,
+    Shell,
+    Skip,
     SnapshotFile,
     Timeout,
+    completed_by,
 )
 from gpudoctor.cli.options import CheckOptions
 
@@ -48,6 +52,10 @@ class RiskName(str, Enum):
 
 def run_app(arguments: list[str]) -> int:
     """One command line through typer. Returns the exit code; wrong usage is 3, for 2 means a sick machine."""
+    if "_GPUDOCTOR_COMPLETE" in os.environ:
+        from gpudoctor.cli.completion import prepare  # here for start-up
+
+        prepare()
     try:
         code = app(arguments, standalone_mode=False, prog_name="gpudoctor")
     except ClickException as error:
@@ -62,10 +70,12 @@ def run_app(arguments: list[str]) -> int:
 
 @app.callback(invoke_without_command=True)
 def version_option(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and the dates of the tables.")] = False,
 ) -> None:
     if version:
-        print(f"gpudoctor {__version__}")
+        from gpudoctor.cli.version import version_lines
+
+        print(version_lines(), end="")
         raise typer.Exit
 
 
@@ -74,8 +84,8 @@ def check_command(
     root: Root = None,
     kernel: KernelName = None,
     snapshot: SnapshotFile = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check or domain; repeatable.")] = None,
-    skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this check or domain; repeatable.")] = None,
+    only: Only = None,
+    skip: Skip = None,
     format: ReportOutputFormat = None,
     output: Output = None,
     expect_gpus: Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")] = None,
@@ -108,8 +118,12 @@ def check_command(
         str | None,
         typer.Option(metavar="FILE", help="Settings. [default: gpudoctor.toml or pyproject.toml of this folder]"),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMAT=FILE", help="Write the same report there, too; repeatable."),
+    ] = None,
 ) -> int:
-    """Find out what is wrong: the cause first, its proof, what to do."""
+    """Find what is wrong: the cause first, its proof, what to do."""
     from gpudoctor.cli.check import check
 
     return check(
@@ -132,6 +146,7 @@ def check_command(
             save_baseline=save_baseline,
             changed_since=changed_since,
             config=config,
+            also=tuple(also or ()),
         )
     )
 
@@ -164,8 +179,8 @@ def fix_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a crash, a restart or a failed step.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take a run back, as far as that is possible.")] = False,
     history: Annotated[bool, typer.Option("--history", help="List the runs there were.")] = False,
-    only: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this check or domain; repeatable.")] = None,
-    skip: Annotated[list[str] | None, typer.Option(metavar="ID", help="Not this check or domain; repeatable.")] = None,
+    only: Only = None,
+    skip: Skip = None,
     script: Annotated[bool, typer.Option("--script", help="Print the plan as a shell script to review.")] = False,
     format: OutputFormat = Format.TEXT,
     output: Output = None,
@@ -214,7 +229,12 @@ def fix_command(
 @app.command("hook")
 def hook_command(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="apt, kernel, dnf, zypper, pacman, cron, systemd or ci.")
+        str | None,
+        typer.Argument(
+            metavar="[KIND]",
+            help="apt, kernel, dnf, zypper, pacman, cron, systemd or ci.",
+            autocompletion=completed_by("hooks"),
+        ),
     ] = None,
     install: Annotated[bool, typer.Option("--install", help="Write the files that are printed without it.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take the files away.")] = False,
@@ -278,7 +298,14 @@ def preflight_command(
 
 @app.command("recommend")
 def recommend_command(
-    request: Annotated[str, typer.Argument(metavar="FRAMEWORK[==VERSION]", help="torch, tensorflow, jax, cupy, ...")],
+    request: Annotated[
+        str,
+        typer.Argument(
+            metavar="FRAMEWORK[==VERSION]",
+            help="torch, tensorflow, jax, cupy, ...",
+            autocompletion=completed_by("frameworks"),
+        ),
+    ],
     driver: Annotated[str | None, typer.Option(metavar="VERSION", help="For this driver, or this branch: 535.")] = None,
     gpu: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help='For this GPU: "RTX 4090", sm_89, 8.9; repeatable.')
@@ -311,7 +338,7 @@ def triage_command(
     format: ReportOutputFormat = None,
     output: Output = None,
 ) -> int:
-    """Name the cause from pasted text: logs, tracebacks, collect_env."""
+    """Name the cause from a pasted log, traceback or bug report."""
     from gpudoctor.cli.triage import triage
 
     return triage(file, format.value if format else "text", output)
@@ -320,7 +347,10 @@ def triage_command(
 @app.command("explain")
 def explain_command(
     subject: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID | MESSAGE]", help="A check, or an error text.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID | MESSAGE]", help="A check, or an error text.", autocompletion=completed_by("checks")
+        ),
     ] = None,
 ) -> int:
     """What a check or an error message means, and the repair."""
@@ -362,3 +392,14 @@ def diff_command(
     from gpudoctor.cli.diff import DiffOptions, diff
 
     return diff(DiffOptions(before, after, format.value, output, timeout, tuple(python or ())))
+
+
+@app.command("completion")
+def completion_command(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
+) -> int:
+    """Print the script by which a shell completes this command."""
+    from gpudoctor.cli.completion import script
+
+    print(script(shell.value), end="")
+    return 0

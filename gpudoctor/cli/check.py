@@ -49,6 +49,7 @@ def _check(options: CheckOptions) -> int:
     began = time.monotonic()
     timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
     form = options.format or TEXT
+    files = [_format_and_file(words) for words in options.also]
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     with limit(timeout):
         facts = Facts(
@@ -73,11 +74,20 @@ def _check(options: CheckOptions) -> int:
             add_to_job_summary("check", report, facts, duration_ms)
         return report.exit_code
 
+    for name, path in files:
+        deliver(render(name, "check", report, facts, duration_ms), path)
     if options.changed_since is not None:
         from gpudoctor.cli.changed_since import tell_changes  # here for start-up
 
         return tell_changes(report, options, tell)
     return tell(report)
+
+
+def _format_and_file(words: str) -> tuple[str, str]:
+    name, _, path = words.partition("=")
+    if name not in FORMATS or path in ("", "-"):
+        raise BadUsage(f"--also {words}: a format and a file are meant, as in --also junit=report.xml")
+    return name, path
 
 
 def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:

@@ -1,5 +1,6 @@
 """Options that several commands share, as typer declares them."""
 
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Annotated
 
@@ -53,6 +54,38 @@ class ExitMapName(str, Enum):
     RETRY = "retry"
 
 
+class Shell(str, Enum):
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completed_by(name: str) -> Callable[[str], Iterable[str | tuple[str, str]]]:
+    """A function of `gpudoctor.cli.completion`, which is imported when somebody presses the key and not before."""
+
+    def complete(incomplete: str) -> Iterable[str | tuple[str, str]]:
+        from gpudoctor.cli import completion
+
+        found: Iterable[str | tuple[str, str]] = getattr(completion, name)(incomplete)
+        return found
+
+    return complete
+
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ID",
+        help="Only this check or domain; repeatable.",
+        autocompletion=completed_by("checks_and_domains"),
+    ),
+]
+Skip = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ID", help="Not this check or domain; repeatable.", autocompletion=completed_by("checks_and_domains")
+    ),
+]
 Root = Annotated[str | None, typer.Option(metavar="DIR", help="Diagnose a mounted root file system.")]
 KernelName = Annotated[
     str | None, typer.Option("--kernel", metavar="RELEASE", help="With --root: the kernel to take as the running one.")

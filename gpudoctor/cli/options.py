@@ -28,9 +28,10 @@ class CheckOptions(NamedTuple):
     save_baseline: str | None = None
     changed_since: str | None = None
     config: str | None = None
+    also: tuple[str, ...] = ()  # "FORMAT=FILE"
 
 
-_REPEATABLE = ("only", "skip", "python")
+_REPEATABLE = ("only", "skip", "python", "also")
 _FLAGS = ("deep", "quiet")
 
 

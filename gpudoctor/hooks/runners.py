@@ -12,26 +12,39 @@ USE = (
 )
 
 
+# Seconds for the whole check, which by itself ends after 20: for what hangs before it, as a Python on a dead disk.
+LIMIT = 90
+
+
 def job_started(wish: Wish) -> tuple[HookFile, ...]:
-    """A broken gpudoctor fails no job: only its verdict does, exit code 2 of `check`."""
+    """A broken gpudoctor fails no job, nor one that hangs: only its verdict does, exit code 2 of `check`.
+
+    Silent where the GPU works. GitHub shows the cause as an annotation of the job. The check runs in the root folder:
+    settings that lie in a checkout must not have a say in it.
+    """
     expect = "" if wish.expect_gpus is None else f" --expect-gpus {wish.expect_gpus}"
     advice = (
         "" if expect else ' The job needs a number of GPUs? "gpudoctor hook ci --install --expect-gpus N" asks for it.'
     )
     comments = "\n".join(f"# {line}" for line in USE)
-    # Settings of the folder that the job starts in may ask for other codes than the ones that are judged below.
-    check = " ".join((*wish.command, f"check --exit-map nagios{expect}"))
+    # The codes that are judged below, whatever settings may ask for.
+    check = " ".join((*wish.command, f"check{expect} --quiet --exit-map nagios --fail-on unknown"))
     return (
         HookFile(
             SCRIPT,
             f"""#!/bin/sh
 {mark("ci")}
 {comments}
-code=0
-{check} || code=$?
+# Exit code: 1, so that the job fails, where the GPU does not work; 0 where it does, and where that could not be told.
+cd /
+code=0 format=text limit=
+[ "$GITHUB_ACTIONS" != true ] || format=github
+! command -v timeout >/dev/null || limit='timeout -k 10 {LIMIT}'
+GITHUB_STEP_SUMMARY='' $limit {check} --format $format || code=$?
 case $code in
-    0 | 1) exit 0 ;;
+    0) exit 0 ;;
     2) said='the GPU of this runner does not work: gpudoctor names the cause above.{advice}' level=error ;;
+    124 | 137) said='gpudoctor gave no answer in {LIMIT} s: the job goes on' level=warning ;;
     *) said="gpudoctor could not tell whether the GPU works (exit code $code): the job goes on" level=warning ;;
 esac
 if [ "$GITHUB_ACTIONS" = true ]; then

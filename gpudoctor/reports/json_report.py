@@ -54,6 +54,7 @@ def host_of(facts: Facts) -> dict[str, object]:
         "kernel": machine.kernel,
         "driver": machine.driver,
         "gpus": list(machine.gpus),
+        "usable_gpus": machine.usable_gpus,
         "confinement": machine.confinement,
         "before_asking": None if machine.before_asking is None else list(machine.before_asking),
         "pythons": [

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gpudoctor.facts.answers import DriverAnswers, Nvml
+from gpudoctor.facts.answers import Cuda, DriverAnswers, Nvml
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.frameworks import FrameworkBuilds
@@ -11,7 +11,7 @@ from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
-from gpudoctor.host import Unavailable
+from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.registry import Facts
 
 
@@ -40,6 +40,7 @@ class MachineSummary(NamedTuple):
     before_asking: tuple[str, ...] | None
     pythons: tuple[PythonSummary, ...]  # the environments that are in use, or have a framework
     trials: tuple[FrameworkTrial, ...]  # of `check --deep`
+    usable_gpus: int | None  # with how many libcuda starts; None: it could not be told
 
 
 def machine_summary(facts: Facts) -> MachineSummary:
@@ -61,6 +62,7 @@ def machine_summary(facts: Facts) -> MachineSummary:
         None if isinstance(asked, Unavailable) else (*asked.before.modules, *asked.before.nodes),
         _pythons(facts),
         _trials(facts),
+        _usable_gpus(facts, driver, asked),
     )
 
 
@@ -82,6 +84,17 @@ def _pythons(facts: Facts) -> tuple[PythonSummary, ...]:
 def _trials(facts: Facts) -> tuple[FrameworkTrial, ...]:
     trials = facts.get_for_words(DeepTrials)
     return () if isinstance(trials, Unavailable) else trials.trials
+
+
+def _usable_gpus(facts: Facts, driver: LoadedDriver | Unavailable, asked: DriverAnswers | Unavailable) -> int | None:
+    """libcuda's count: what it starts with can be used, whatever else is wrong, and nothing else can."""
+    if isinstance(asked, NotRunning):
+        # Of a system that runs that is an answer: without a module and without device nodes there is nobody to ask.
+        return None if isinstance(driver, Unavailable) else 0
+    cuda = facts.get_for_words(Cuda)
+    if isinstance(cuda, Unavailable):
+        return None
+    return cuda.device_count if cuda.return_code == 0 else 0
 
 
 def _gpu_names(facts: Facts) -> tuple[str, ...]:

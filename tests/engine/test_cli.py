@@ -33,6 +33,7 @@ PLAIN = [
     ["--only", "driver", "--only=pci.no-gpu", "--skip", "packages"],
     ["--expect-gpus", "8", "--timeout", "2.5"],
     ["--snapshot", "x.json", "--output", "report.txt"],
+    ["--also", "junit=x.xml", "--also=json=y=z.json"],
     ["--quiet", "--fail-on", "error", "--exit-map=retry", "--format", "sarif"],
 ]
 
@@ -88,6 +89,9 @@ def test_the_quick_door_leaves_all_else_to_typer(arguments: list[str]) -> None:
         (["check", "--kernel", "6.1"], "goes with --root"),
         (["check", "--expect-gpus", "-1"], "expect-gpus"),
         (["check", "--output", "/no/such/folder/x"], "cannot write /no/such/folder/x"),
+        (["check", "--also", "junit"], "--also junit: a format and a file are meant"),
+        (["check", "--also", "yaml=x"], "--also yaml=x: a format and a file are meant"),
+        (["check", "--also", "json=/no/such/folder/x"], "cannot write /no/such/folder/x"),
         (["check", "--output", ""], "--output names no file"),
         (["check", "--baseline="], "--baseline names no file"),
         (["check", "--save-baseline", ""], "--save-baseline names no file"),
@@ -158,6 +162,15 @@ def test_the_report_goes_whole_into_a_file(root: Path, tmp_path: Path) -> None:
     assert done.stdout == ""
     assert json.loads(path.read_text())["schema"] == 1
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["report.json", "root"]
+
+
+def test_one_report_is_written_in_several_formats(root: Path, tmp_path: Path) -> None:
+    also = [f"--also={name}={tmp_path / name}" for name in ("json", "text", "junit")]
+    done = gpudoctor("check", "--root", str(root), "--quiet", *also)
+    assert (done.returncode, done.stdout) == (0, "")
+    told = json.loads((tmp_path / "json").read_text())["duration_ms"]
+    assert f"({told} ms, exit code 0)" in (tmp_path / "text").read_text()
+    assert (tmp_path / "junit").read_text().startswith("<?xml")
 
 
 def test_deselected_checks_are_reported_as_skipped(root: Path) -> None:

@@ -323,7 +323,14 @@ def test_dnf5_holds_a_conversation_only_with_a_plugin_that_can(system: Path) -> 
 
 @pytest.mark.parametrize(
     ("code", "verdict", "said"),
-    [(0, 0, ""), (1, 0, ""), (2, 1, "does not work"), (3, 0, "could not tell"), (127, 0, "could not tell")],
+    [
+        (0, 0, ""),
+        (1, 0, "could not tell"),  # what Python ends with where it cannot even begin
+        (2, 1, "does not work"),
+        (3, 0, "could not tell"),
+        (124, 0, "no answer in 90 s"),
+        (127, 0, "could not tell"),
+    ],
 )
 @pytest.mark.parametrize("runner", ["GitHub", "GitLab"])
 def test_only_a_sick_gpu_fails_a_job(
@@ -331,12 +338,16 @@ def test_only_a_sick_gpu_fails_a_job(
 ) -> None:
     """GitHub's runner calls bash with -e, GitLab's runs it among other commands."""
     program = tmp_path / "gpudoctor"
-    program.write_text(f'#!/bin/sh\n[ "$*" = "check --exit-map nagios --expect-gpus 8" ] || exit 2\nexit {code}\n')
+    form = "github" if runner == "GitHub" else "text"
+    asked = f"check --expect-gpus 8 --quiet --exit-map nagios --fail-on unknown --format {form}"
+    # In the root folder, not in a checkout that may bring settings of its own; and no summary of every job.
+    program.write_text(f'#!/bin/sh\n[ "$*$GITHUB_STEP_SUMMARY in $PWD" = "{asked} in /" ] || exit 2\nexit {code}\n')
     program.chmod(0o755)
     assert hook(system, "ci", "--install", "--expect-gpus", "8") == 0
     script = system / "etc/gpudoctor/job-started.sh"
     script.write_text(script.read_text().replace(PROGRAM, str(program)))
-    environment = {"PATH": os.environ["PATH"], **({"GITHUB_ACTIONS": "true"} if runner == "GitHub" else {})}
+    environment = {"PATH": os.environ["PATH"], "GITHUB_STEP_SUMMARY": "/no/such/file"}
+    environment |= {"GITHUB_ACTIONS": "true"} if runner == "GitHub" else {}
     done = subprocess.run(("bash", "-e", str(script)), env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == verdict
     if not said:
@@ -348,3 +359,36 @@ def test_only_a_sick_gpu_fails_a_job(
     else:
         assert done.stderr.startswith("gpudoctor: ")
         assert said in done.stderr
+
+
+def job_started(system: Path, program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The installed script with this text of a shell in place of gpudoctor, and a limit of one second."""
+    place = system / "program"
+    place.write_text(f"#!/bin/sh\n{program}\n")
+    place.chmod(0o755)
+    assert hook(system, "ci", "--install") == 0
+    script = system / "etc/gpudoctor/job-started.sh"
+    text = script.read_text().replace(PROGRAM, str(place))
+    assert text.count("timeout -k 10 90") == 1
+    script.write_text(text.replace("timeout -k 10 90", "timeout -k 1 1") if "sleep" in program else text)
+    everything = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run((script,), env=everything, capture_output=True, text=True, check=False)
+
+
+def test_the_cause_is_an_annotation_of_the_job(system: Path) -> None:
+    machine = Path(__file__).parents[1] / "machines/bookworm-kernel-upgraded-no-headers.json"
+    program = f'exec {sys.executable} -m gpudoctor "$@" --snapshot {machine}'
+    done = job_started(system, program, GITHUB_ACTIONS="true")
+    assert (done.returncode, done.stderr) == (1, "")
+    cause, verdict = done.stdout.splitlines()
+    assert cause.startswith("::error title=gpudoctor kernel.headers-missing::The headers of kernel ")
+    assert verdict.startswith(
+        "::error title=gpudoctor::the GPU of this runner does not work: gpudoctor names the cause"
+    )
+
+
+@pytest.mark.slow
+def test_a_gpudoctor_that_hangs_holds_no_job_up(system: Path) -> None:
+    done = job_started(system, "trap '' TERM; sleep 30 & wait; sleep 30")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines()[-1] == "gpudoctor: gpudoctor gave no answer in 90 s: the job goes on"

@@ -1,0 +1,1 @@
+"""What the machines of this house need beside what every GPU machine needs."""
