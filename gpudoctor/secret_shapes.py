@@ -303,5 +303,5 @@ REPLACED: dict[str, re.Pattern[str]] = {
         rf"redacted-host(?:-\d+)?|(?:{'|'.join('redactedhost'[:length] for length in range(2, 13))})\d+"
     ),
     "domain": re.compile(r"(?:host|domain)\d+\.redacted\.invalid"),
-    "serial": re.compile(r"serial-?\d+|ser(?:ia?)?\d{1,2}"),
+    "serial": re.compile(r"redacted-\d+|serial-?\d+|ser(?:ia?)?\d{1,2}"),
 }

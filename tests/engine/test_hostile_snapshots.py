@@ -72,7 +72,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _check(files: list[Path], runs: list[list[str]], allowed: list[Path], marker: Path) -> None:
-    told = watched(runs, [*files, *allowed])
+    settings = [Path(name).absolute() for name in ("gpudoctor.toml", "pyproject.toml")]  # the user's own
+    told = watched(runs, [*files, *allowed, *settings])
     assert told.seen == []
     assert not marker.exists()
     for arguments, (code, out, err) in zip(runs, told.answers, strict=True):
