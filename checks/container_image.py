@@ -13,7 +13,7 @@ from gpudoctor.facts.system import Confinement
 from gpudoctor.facts.versions import DriverVersions
 
 from ._container import host_has_driver, inside, variable, works
-from ._surroundings import HOST_WORKS
+from ._surroundings import CONTAINER, HOST_WORKS
 
 _REBUILD = (
     "Rebuild the image without driver packages (nvidia-utils-*, libnvidia-*, libcuda1): the host's libraries are "
@@ -26,6 +26,7 @@ _REBUILD += "handed in when the container is started with its GPU."
     symptoms=[
         likely(r"Driver/library version mismatch|API mismatch: the client", beside=HOST_WORKS),
         likely(r"\bRUN .{0,120}\binstall\b.{0,80} (nvidia-(driver|utils)-\d|libnvidia-compute-\d|cuda-drivers)"),
+        likely(r"Mismatching nvidia kernel module loaded", beside=CONTAINER),
         sure(r"unable to make backup link of '\S*lib(cuda|nvidia)\S*' .{0,80}cross-device link"),
         sure(r"mount error: file creation failed: .{1,200}\.so\S*: file exists"),
     ],

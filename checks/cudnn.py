@@ -27,7 +27,7 @@ _JUDGED = ("torch", "tensorflow", "jax")
     after=["cuda.driver-too-old", "torch.no-kernels-for-gpu", _COLLISION, _SHADOWED, "cudnn.sublibrary-mix"],
     symptoms=[
         sure(r"cuDNN version incompatibility: PyTorch was compiled\s+against"),
-        sure(r"Loaded runtime CuDNN library: \S+ but source was compiled with: "),
+        sure(r"Loaded runtime CuDNN library: .{1,80}but source was compiled with:? "),
         sure(r"Outdated cuDNN installation found"),
         sure(r"Found cuDNN version \S+, but JAX was built against version"),
         sure(r"compiled with CUDNN \S+, but CUDNN version in your machine is"),

@@ -16,7 +16,7 @@ from gpudoctor.facts.versions import DriverVersions
 from ._kernels import event_evidence
 from ._package_words import on_the
 from ._return_codes import VERSION_MISMATCH
-from ._surroundings import HOST_WORKS, REBOOTED, WSL
+from ._surroundings import CONTAINER, HOST_WORKS, REBOOTED, WSL
 from ._versions import Verdict, verdict_on
 
 _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fix --dry-run` shows the steps)."
@@ -36,6 +36,7 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
         likely(r"Driver/library version mismatch", without=rf"{REBOOTED}|{HOST_WORKS}|{WSL}"),
         likely(r"API mismatch: the client.*has the version", without=rf"{REBOOTED}|{HOST_WORKS}"),
         likely(r"NVML library version: \d+", without=rf"{REBOOTED}|{HOST_WORKS}"),
+        likely(r"Mismatching nvidia kernel module loaded", without=CONTAINER),
         r"NVML_ERROR_LIB_RM_VERSION_MISMATCH",
         r"RM has detected an NVML/RM version mismatch",
         r"nvml vram init failure: 18\b",

@@ -32,6 +32,8 @@ RIVALS = ("nouveau", "nova_core", "nova")  # the kernel's own drivers for NVIDIA
         likely(r"another driver was loaded and\s*(NVRM:\s*)?obtained ownership", without=r"vfio|pci-stub"),
         likely(r"The NVIDIA probe routine was not called for \d+ device", without=r"vfio|pci-stub"),
         r"Kernel driver in use: (nouveau|nova)",
+        hint(r"^nouveau \d{6,} \d"),
+        hint(r"\bnouveau (gets|is|was|keeps) (being )?(re)?load"),
         hint(r"\bnouveau( [0-9a-f:.]+|\d*): *(\w+: )?(fifo|gr|bus|DRM|pmu|disp|timeout|unknown chipset)"),
         hint(r"The NVIDIA probe routine was not called for \d+ device"),
     ],

@@ -29,6 +29,7 @@ from ._surroundings import NEW_KERNEL, WSL
         sure(r"kernel header file '?\S+' does not exist"),
         sure(r"Could not find files needed to compile modules for"),
         r"The Module\.symvers file is missing",
+        r"package '?(kernel(-default)?-devel|linux-headers)\S* is not installed",
         r"/lib/modules/\S+/(build|source): No such file or directory",
         r"/build/include/(linux|generated)/\S+: No such file or directory",
         r"Unable to locate package linux-headers-",

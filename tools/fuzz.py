@@ -89,9 +89,8 @@ def seeds() -> list[str]:
             text = answer.get("stdout") if isinstance(answer, dict) else answer
             if isinstance(text, str) and "\n" in text:
                 found.append(text[:MOST])
-    for path in sorted(glob.glob(os.path.join(ROOT, "tests", "triage", "pastes", "*.txt"))):
-        with open(path, encoding="utf-8") as file:
-            found.append(file.read()[:MOST])
+    with open(os.path.join(ROOT, "tests", "triage", "pastes.json"), encoding="utf-8") as file:
+        found += [paste["text"][:MOST] for paste in json.load(file)["pastes"]]
     return list(dict.fromkeys(found))
 
 
