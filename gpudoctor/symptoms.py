@@ -3,6 +3,7 @@
 import enum
 import re
 from collections.abc import Iterator
+from functools import cache
 
 
 class Tells(enum.IntEnum):
@@ -53,7 +54,12 @@ def may_match(pattern: str, lowered: str) -> bool:
     return any(word in lowered for word in _needed_words(pattern))
 
 
-def _needed_words(pattern: str) -> Iterator[str]:
+@cache
+def _needed_words(pattern: str) -> tuple[str, ...]:
+    return tuple(_words_of_alternatives(pattern))
+
+
+def _words_of_alternatives(pattern: str) -> Iterator[str]:
     """Of each alternative at the top level the longest literal run that every match contains, "" if there is none."""
     runs: list[str] = [""]
     longest, depth, at, count = "", 0, 0, len(pattern)

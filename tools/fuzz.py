@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SLOW = 5.0  # seconds for one text: whatever takes longer hangs
 MOST = 20_000  # characters of a text
+WHOLE = 10  # of so many pasted texts one goes through all checks and reports, which takes most of the time
 
 
 class Parser(NamedTuple):
@@ -184,13 +185,26 @@ def fuzz_paste(minutes: float) -> int:
         print("atheris is not installed: pip install atheris", file=sys.stderr)
         return 3
     with atheris.instrument_imports(include=["gpudoctor.triage", "gpudoctor.symptoms", "gpudoctor.facts.nvidia_smi"]):
-        from gpudoctor.registry import load_plugins
+        from gpudoctor.registry import load_plugins, registry
         from gpudoctor.reports.triage import as_json, as_text
         from gpudoctor.triage.judge import triage
+        from gpudoctor.triage.partial_facts import facts_of
+        from gpudoctor.triage.paste import read_paste
+        from gpudoctor.triage.read import read_shown
+        from gpudoctor.triage.sightings import sightings
     load_plugins(fixes=True)
+    count = 0
 
     def one(data: bytes) -> None:
-        done = triage(data.decode("utf-8", "surrogateescape"))
+        nonlocal count
+        count += 1
+        text = data.decode("utf-8", "surrogateescape")
+        paste = read_paste(text)
+        facts_of(read_shown(paste))
+        sightings(paste, registry.checks.values())
+        if count % WHOLE:
+            return
+        done = triage(text)
         assert done.report.exit_code in (0, 1, 2, 3)
         json.loads(as_json(done, 1))
         assert as_text(done, 1, colour=False).endswith("\n")
