@@ -14,6 +14,9 @@ from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.registry import Facts
 
+# Where the facts come from, as it is said to people; "" for the usual.
+SOURCES = {"live": "", "root": "mounted root", "snapshot": "snapshot", "text": "pasted text"}
+
 
 class PythonSummary(NamedTuple):
     """One Python environment."""

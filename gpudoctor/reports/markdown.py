@@ -7,7 +7,7 @@ from gpudoctor import __version__
 from gpudoctor.diagnose import Outcome, Ranked, Report, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import in_words, machine_summary
-from gpudoctor.reports.text import verdict_of, visible
+from gpudoctor.reports.text import CERTAINTY, verdict_of, visible
 
 # Of the marks of Markdown those that mean something within a line: none of our lines begins with a foreign word.
 _MARKS = re.compile(r"([\\`*_\[\]<>#|~&@])")
@@ -40,13 +40,13 @@ def _machine(facts: Facts) -> Iterator[str]:
         "Driver": machine.driver,
         "GPU": in_words(machine.gpus),
     }
-    yield "| Machine | |"
-    yield "| --- | --- |"
-    yield from (f"| {name} | {prose(value)} |" for name, value in rows.items() if value)
+    lines = [f"| {name} | {prose(value)} |" for name, value in rows.items() if value]
     for one in machine.pythons:
         if one.frameworks:
-            yield f"| Python {prose(one.version)} | {prose(one.prefix)}: {prose(', '.join(one.frameworks))} |"
-    yield ""
+            where = f"{prose(one.prefix)}: " if one.prefix else ""
+            lines.append(f"| Python {prose(one.version)} | {where}{prose(', '.join(one.frameworks))} |")
+    if lines:
+        yield from ("| Machine | |", "| --- | --- |", *lines, "")
 
 
 def _finding(ranked: Ranked) -> Iterator[str]:
@@ -54,7 +54,8 @@ def _finding(ranked: Ranked) -> Iterator[str]:
     word = "ACKNOWLEDGED" if ranked.acknowledged else ranked.severity.name
     yield f"### {word}: {prose(ranked.headline)}"
     yield ""
-    about = [code(ranked.check.id), *(code(one) for one in (finding.subject, finding.environment) if one)]
+    certainty = [CERTAINTY[ranked.certainty]] if ranked.certainty else []
+    about = [code(ranked.check.id), *certainty, *(code(one) for one in (finding.subject, finding.environment) if one)]
     yield " · ".join(about)
     yield ""
     if ranked.acknowledged:

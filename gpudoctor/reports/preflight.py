@@ -14,7 +14,7 @@ from gpudoctor.preflight.foresee import Foresight, When
 from gpudoctor.preflight.transaction import concerns_gpu
 from gpudoctor.registry import Facts
 from gpudoctor.reports.json_report import SCHEMA, finding_of, host_of, outcome_of
-from gpudoctor.reports.machine import machine_summary
+from gpudoctor.reports.machine import SOURCES, machine_summary
 from gpudoctor.reports.text import BOLD, DIM, STYLES, finding_lines, styled, wrapped
 
 _LABELS = {"ok": "SAFE", "warning": "CAREFUL", "error": "NOT SAFE", "unknown": "UNKNOWN"}
@@ -70,7 +70,7 @@ def as_text(foresight: Foresight, facts: Facts, duration_ms: int, *, colour: boo
 
 def _machine(facts: Facts) -> str:
     machine = machine_summary(facts)
-    where = {"live": "", "root": "mounted root", "snapshot": "snapshot"}[machine.source]
+    where = SOURCES[machine.source]
     kernel = f"kernel {machine.kernel}{'' if machine.kernel_running else ', not running'}" if machine.kernel else ""
     driver = f"driver {machine.driver} loaded" if machine.driver else ""
     words = (f"gpudoctor {__version__}", machine.os_name, where, machine.confinement, kernel, driver)

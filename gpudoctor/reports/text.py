@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from gpudoctor import __version__
 from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts
-from gpudoctor.reports.machine import MachineSummary, in_words, machine_summary
+from gpudoctor.reports.machine import SOURCES, MachineSummary, in_words, machine_summary
 
 WIDTH = 80
 
@@ -17,6 +17,12 @@ STYLES = {
     "info": "\x1b[1;36m",
     "ok": "\x1b[1;32m",
     "unknown": "\x1b[1;35m",
+}
+# How certain a cause is that a text points to.
+CERTAINTY = {
+    "shown": "the text shows it",
+    "likely": "likely, by what the text says",
+    "possible": "possible, by what the text says",
 }
 BOLD, DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
@@ -32,7 +38,7 @@ def as_text(report: Report, facts: Facts, duration_ms: int, *, colour: bool) -> 
 
 
 def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
-    where = {"live": "", "root": "mounted root", "snapshot": "snapshot"}[machine.source]
+    where = SOURCES[machine.source]
     kernel = f"kernel {machine.kernel}{'' if machine.kernel_running else ', not running'}" if machine.kernel else ""
     driver = f"driver {machine.driver} loaded" if machine.driver else ""
     words = [machine.os_name, where, machine.confinement, kernel, driver]

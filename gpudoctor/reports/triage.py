@@ -7,11 +7,10 @@ from gpudoctor.facts.cuda_level import DriverCuda
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.host import Unavailable
 from gpudoctor.reports import json_report
-from gpudoctor.reports.text import BOLD, DIM, STYLES, finding_lines, styled, wrapped
+from gpudoctor.reports.text import BOLD, CERTAINTY, DIM, STYLES, finding_lines, styled, wrapped
 from gpudoctor.triage.judge import Triage
 
 _MOST = 3  # causes that are shown in full
-_WORDS = {"shown": "the text shows it", "likely": "likely, by what the text says", "possible": "possible"}
 
 
 def as_json(done: Triage, duration_ms: int) -> str:
@@ -27,7 +26,7 @@ def as_text(done: Triage, duration_ms: int, *, colour: bool) -> str:
     lines = [*_head(done, colour), ""]
     findings = done.report.findings
     for ranked in findings[:_MOST]:
-        lines += [*finding_lines(ranked, colour, when=_WORDS[ranked.certainty]), ""]
+        lines += [*finding_lines(ranked, colour, when=CERTAINTY[ranked.certainty]), ""]
     if findings[_MOST:]:
         less = ", ".join(ranked.check.id for ranked in findings[_MOST:])
         lines += [*wrapped(f"Less certain: {less}", "", hanging="  "), ""]

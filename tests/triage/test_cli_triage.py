@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from command_line import GPUDOCTOR, gpudoctor
 
+from gpudoctor.reports.formats import FORMATS
+
 MISMATCH = """\
 kernel: NVRM: API mismatch: the client has the version 535.54.03, but
 NVRM: this kernel module has the version 530.30.02.  Please
@@ -114,3 +116,11 @@ def test_nothing_is_run_or_read_because_of_a_text(tmp_path: Path) -> None:
 def test_explain_knows_the_message_and_leads_with_its_cause() -> None:
     done = gpudoctor("explain", "Failed to initialize NVML: Driver/library version mismatch")
     assert done.stdout.splitlines()[0] == "driver.library-mismatch"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_can_tell_it(form: str) -> None:
+    done = triage(MISMATCH + "torch 2.3.0+cu121\n", "--format", form)
+    assert done.returncode == (1 if form == "npd" else 2)
+    assert "driver.library-mismatch" in done.stdout.decode()
+    assert done.stderr == b""

@@ -23,7 +23,7 @@ from gpudoctor.reports.html.pieces import (
     table,
 )
 from gpudoctor.reports.machine import machine_summary
-from gpudoctor.reports.text import verdict_of
+from gpudoctor.reports.text import CERTAINTY, verdict_of
 
 _KINDS = {
     Status.OK: "ok",
@@ -39,11 +39,11 @@ _WORDS = {Status.BLOCKED: "explained", Status.CRASHED: "our own bug", Status.FOU
 def as_html(command: str, report: Report, facts: Facts, duration_ms: int) -> str:
     """The whole page, with a final line break. The fixes' plugins must be loaded."""
     machine = machine_summary(facts)
-    wrong = [ranked for ranked in report.findings if ranked.severity > Severity.INFO]
-    known = [ranked for ranked in report.findings if ranked.severity <= Severity.INFO]
+    wrong = [ranked for ranked in report.findings if ranked.severity > Severity.INFO and not ranked.acknowledged]
+    known = [ranked for ranked in report.findings if ranked not in wrong]
     places = {id(ranked): f"finding-{number}" for number, ranked in enumerate(report.findings, 1)}
     anchors = [(ranked, places[id(ranked)]) for ranked in report.findings]
-    verdict = verdict_of(report)
+    verdict = verdict_of(report, command)
     return page(
         f"gpudoctor {command}: {verdict}",
         command,
@@ -70,10 +70,15 @@ def _findings(title: str, findings: Sequence[Ranked], report: Report, places: di
 def _finding(ranked: Ranked, report: Report, anchor: str) -> Element:
     finding, kind = ranked.finding, ranked.severity.name.lower()
     where = [("On", finding.subject), ("In", finding.environment)]
+    notes = [
+        *([f"Acknowledged until {told.expires}: {told.reason}"] if (told := ranked.acknowledged) else []),
+        *([CERTAINTY[ranked.certainty]] if ranked.certainty else []),
+    ]
     return element(
         "article",
         _labels(kind, kind, ranked.check.id),
-        element("h3", *prose(finding.summary or ranked.check.title)),
+        element("h3", *prose(ranked.headline)),
+        *(element("p", *prose(note)) for note in notes),
         pairs(((name, element("code", value)) for name, value in where if value), "where")
         if any(value for _, value in where)
         else None,
