@@ -17,6 +17,7 @@ def as_json(done: Triage, duration_ms: int) -> str:
     """The report of schema 1, with `certainty` in each finding, and `next`: commands that would tell more."""
     document = json_report.document_of("triage", done.report, done.facts, duration_ms)
     document["lines"] = max((line.number for line in done.paste.lines), default=0)
+    document["harmless"] = [one._asdict() for one in done.harmless]
     document["next"] = [question._asdict() for question in done.questions]
     return json_report.as_text(document)
 
@@ -30,6 +31,9 @@ def as_text(done: Triage, duration_ms: int, *, colour: bool) -> str:
     if findings[_MOST:]:
         less = ", ".join(ranked.check.id for ranked in findings[_MOST:])
         lines += [*wrapped(f"Less certain: {less}", "", hanging="  "), ""]
+    for one in done.harmless:
+        lines += wrapped(f"Harmless: line {one.line}: {one.words}: {one.meaning}.", "", hanging="  ")
+    lines += [""] if done.harmless else []
     if done.questions:
         heading = "To be certain" if findings else "To find out more"
         lines.append(styled(f"{heading}, run on that machine and paste the answers, too:", BOLD if colour else ""))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from gpudoctor.diagnose import Report, Status, diagnose
 from gpudoctor.registry import Facts, load_plugins, registry
+from gpudoctor.triage.harmless import Harmless, harmless
 from gpudoctor.triage.missing import Question, questions
 from gpudoctor.triage.partial_facts import facts_of
 from gpudoctor.triage.paste import Paste, read_paste
@@ -22,6 +23,7 @@ class Triage(NamedTuple):
     shown: Shown
     paste: Paste
     seen: Mapping[str, Sequence[Sighting]]  # the messages in it, by the checks that list them
+    harmless: tuple[Harmless, ...]
     questions: tuple[Question, ...]  # what would make it certain
 
 
@@ -41,12 +43,14 @@ def triage(text: str) -> Triage:
     elsewhere = "wsl" if shown.system.wsl else "container" if shown.system.container else ""
     setting = Setting(elsewhere, shown.python.whole, shown.no_gpu)
     findings = ranked(paste, outcomes, seen, registry.checks, setting)
-    untold = "" if findings or shown.anything else _NOTHING
+    calming = tuple(harmless(paste))
+    untold = "" if findings or calming or shown.anything else _NOTHING
     return Triage(
         Report(outcomes, findings, untold=untold),
         facts,
         shown,
         paste,
         seen,
+        calming,
         questions(shown, findings) if findings or untold else (),
     )

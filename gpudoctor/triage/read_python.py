@@ -9,7 +9,7 @@ from gpudoctor.pep508 import normalised
 from gpudoctor.triage.paste import Line, Paste
 from gpudoctor.triage.shown import ShownPython, Stated
 
-_NUMBER = r"\d+(?:\.\d+)*(?:[a-z]+\d*|\.(?:dev|post|rc)\d+)*(?:\+[\w.]+)?"
+_NUMBER = r"\d+(?:\.\d+)*[a-z0-9]*(?:\.(?:dev|post|rc)\d+)*(?:\+[\w.]+)?"
 _NAME = r"[A-Za-z][A-Za-z0-9._-]{1,60}"
 # Lists, by how they look: "[pip3] torch==2.1", "torch==2.1", "[conda] pytorch 1.3 py3.7_cuda10.1 pytorch".
 _PINNED = re.compile(rf"(?<![\w.-])({_NAME})(?:\[[\w,-]+\])?\s?={{2,3}}\s?({_NUMBER})(?![\d*])")

@@ -38,7 +38,7 @@ def sightings(paste: Paste, checks: Iterable[Check]) -> dict[str, list[Sighting]
             sighting
             for symptom in check.symptoms
             if may_match(symptom, lowered)
-            for sighting in _of(symptom, paste)
+            for sighting in matches(symptom, paste)
             # Last, for mostly nothing was found: whole texts are searched for these.
             if (not symptom.beside or around(symptom.beside)) and not (symptom.without and around(symptom.without))
         ]
@@ -47,13 +47,13 @@ def sightings(paste: Paste, checks: Iterable[Check]) -> dict[str, list[Sighting]
     return found
 
 
-def _of(symptom: Symptom, paste: Paste) -> Iterator[Sighting]:
-    """In the lines as they are; and where a message was broken into lines, in up to three in a row."""
+def matches(symptom: Symptom, paste: Paste) -> list[Sighting]:
+    """Where it stands: in the lines as they are; and where a message was broken into lines, in up to three in a row."""
     found = list(_matches(symptom, paste.page))
     if not found and not symptom.startswith("^") and not symptom.endswith("$"):
         # Nothing may be taken from far away: what stands for "anything" is held to a line's length here.
         found = list(_matches(symptom.replace(".*", ".{0,200}?"), paste.flow))[:1]
-    yield from (Sighting(symptom, first, last, words) for first, last, words in found)
+    return [Sighting(symptom, first, last, words) for first, last, words in found]
 
 
 def _matches(pattern: str, whole: Whole) -> Iterator[tuple[int, int, str]]:

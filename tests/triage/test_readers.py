@@ -1,5 +1,7 @@
 """What is read from a text: versions, names and answers, in the forms in which programs and people write them."""
 
+import time
+
 import pytest
 
 from gpudoctor.triage.paste import read_paste
@@ -179,3 +181,12 @@ def test_a_token_in_a_pasted_environment_is_not_taken_up() -> None:
 def test_where_the_text_comes_from(text: str, wsl: bool, container: str) -> None:
     system = shown(text).system
     assert (system.wsl, system.container) == (wsl, container)
+
+
+@pytest.mark.parametrize(
+    "line", ["conda 1" + "a1" * 200 + "-", "torch 1" + ".1" * 200 + "-", "x" * 1900, "A" * 900 + "=" * 900]
+)
+def test_no_line_takes_long(line: str) -> None:
+    began = time.process_time()
+    shown(line)
+    assert time.process_time() - began < 1

@@ -1,0 +1,33 @@
+"""Messages that frighten people: they are told so, and no cause is made of them."""
+
+import pytest
+
+from gpudoctor.triage.judge import triage
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 23.69 GiB",
+        "I0000 cuda_executor.cc:1015] successful NUMA node read from SysFS had negative value (-1)",
+        "E0000 cuda_dnn.cc:8310] Unable to register cuDNN factory: Attempting to register factory for plugin cuDNN",
+        "W0000 utils.cc:38] TF-TRT Warning: Could not find TensorRT",
+        "/sbin/ldconfig.real: /usr/lib/wsl/lib/libcuda.so.1 is not a symbolic link",
+        "[    4.1] nvidia: module verification failed: signature and/or required key missing - tainting kernel",
+        "[    4.0] nvidia: loading out-of-tree module taints kernel.",
+        "misc dxg: dxgk: dxgkio_query_adapter_info: Ioctl failed: -22",
+    ],
+)
+def test_it_is_named_as_harmless_and_nothing_else(message: str) -> None:
+    done = triage(f"first line\n{message}\n")
+    assert [one.line for one in done.harmless] == [2]
+    assert done.report.findings == ()
+    assert done.report.exit_code == 0
+
+
+def test_beside_a_fault_it_is_told_too() -> None:
+    done = triage(
+        "TF-TRT Warning: Could not find TensorRT\nmodprobe: ERROR: could not insert 'nvidia': Key was rejected by service"
+    )
+    assert done.report.findings[0].check.id == "kernel.secure-boot-blocks-module"
+    assert len(done.harmless) == 1
