@@ -26,8 +26,7 @@ def test_it_is_named_as_harmless_and_nothing_else(message: str) -> None:
 
 
 def test_beside_a_fault_it_is_told_too() -> None:
-    done = triage(
-        "TF-TRT Warning: Could not find TensorRT\nmodprobe: ERROR: could not insert 'nvidia': Key was rejected by service"
-    )
+    fault = "could not insert 'nvidia': Key was rejected by service"
+    done = triage(f"TF-TRT Warning: Could not find TensorRT\nmodprobe: ERROR: {fault}")
     assert done.report.findings[0].check.id == "kernel.secure-boot-blocks-module"
     assert len(done.harmless) == 1
