@@ -85,6 +85,7 @@ def stub_library(
         ),
         r"system has unsupported display driver / cuda driver combination",
         r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|cudaErrorSystemDriverMismatch",
+        r"\b(init failure|cuInit)\W.{0,30}\b803\b",
     ],
 )
 def forward_compat_mismatch(
@@ -136,6 +137,7 @@ def forward_compat_mismatch(
         sure(r"forward compatibility was attempted on non supported HW"),
         sure(r"CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|cudaErrorCompatNotSupportedOnDevice"),
         sure(r"cuInit\(\)\s*=\s*804\b"),
+        r"\b(init failure|cuInit)\W.{0,30}\b804\b",
     ],
 )
 def forward_compat_unsupported(

@@ -36,7 +36,7 @@ _JUDGED = ("torch", "tensorflow", "jax")
         r"cu_?DNN\S* .{0,40}\bcompiled (with|against) .{0,40}(but|and) .{0,40}(found|loaded|linked|running|runtime)",
         r"undefined symbol: cudnn[A-Z]\w+",
         hint(r"CUDNN_STATUS_(NOT_INITIALIZED|INTERNAL_ERROR|MAPPING_ERROR|VERSION_MISMATCH)"),
-        hint(r"GET was unable to find an engine to execute this computation"),
+        hint(r"(GET|FIND) was unable to find an engine to execute this computation"),
         hint(r"DNN library (initialization failed|is not found)"),
     ],
 )
@@ -139,7 +139,7 @@ def sublibrary_mix(
     symptoms=[
         sure(r"CUDNN_STATUS_(NOT_SUPPORTED_)?ARCH_MISMATCH"),
         hint(r"\[cudnn_frontend\] Error: No (valid )?(execution plans|engine configs)"),
-        hint(r"GET was unable to find an engine to execute this computation"),
+        hint(r"(GET|FIND) was unable to find an engine to execute this computation"),
     ],
 )
 def gpu_unsupported(

@@ -38,6 +38,7 @@ from ._environments import computed, place, severity, undecided
         r"Could NOT find C[uU]DNN \(missing:",
         r"CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED",
         r"Library (lib)?cudnn\S* is not found or cannot be loaded",
+        r"Could not load library cudnn\w*\.dll",
         hint(r"Invalid handle\. Cannot load symbol cudnn\w+"),
         hint(r"DNN library is not found"),
     ],

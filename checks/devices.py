@@ -106,6 +106,7 @@ def nodes_missing(
     symptoms=[
         r"/dev/nvidia-uvm(-tools)?['\"]?: no such file or directory",
         r"/dev/nvidia-uvm\S* (is |was )?(missing|not there|not present|does(n't| not) exist)",
+        likely(r"cuInit\W.{0,30}\b999\b|CUDA_ERROR_UNKNOWN", beside=r"/dev/nvidiactl", without=r"nvidia[-_]uvm"),
         hint(r"error == cudaSuccess \(30 vs\. 0\)"),
     ],
 )

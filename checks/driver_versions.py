@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.history import PackageEvent, PackageHistory
 from gpudoctor.facts.kernels import ModuleFiles
@@ -37,11 +37,13 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
         likely(r"API mismatch: the client.*has the version", without=rf"{REBOOTED}|{HOST_WORKS}"),
         likely(r"NVML library version: \d+", without=rf"{REBOOTED}|{HOST_WORKS}"),
         likely(r"Mismatching nvidia kernel module loaded", without=CONTAINER),
+        sure(r"kernel version \S+ does not match DSO version", without=REBOOTED),
         r"NVML_ERROR_LIB_RM_VERSION_MISMATCH",
         r"RM has detected an NVML/RM version mismatch",
         r"nvml vram init failure: 18\b",
         hint(r"Driver/library version mismatch"),
         hint(r"API mismatch: the client"),
+        hint(r"\b(init failure|cuInit)\W.{0,30}\b803\b"),
         hint(r"system has unsupported display driver / cuda driver combination", without=r"/compat\b|cuda-compat"),
     ],
 )

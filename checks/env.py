@@ -49,7 +49,7 @@ _WRONG_CARD = (
             beside=r"works|fixe[sd]|solve[sd]|goes away|helps",
         ),
         hint(r"conflicting cuDNN in LD_LIBRARY_PATH"),
-        hint(r"GET was unable to find an engine to execute this computation"),
+        hint(r"(GET|FIND) was unable to find an engine to execute this computation"),
         hint(r"CUBLAS_STATUS_(INVALID_VALUE|NOT_SUPPORTED|NOT_INITIALIZED)"),
     ],
 )

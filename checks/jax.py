@@ -25,7 +25,11 @@ _NONE_FITS = "No CUDA plugin for that jax is known to run here: see `gpudoctor r
 @check(
     "jax.cpu-only",
     symptoms=[
-        sure(r"An NVIDIA GPU may be present on this machine, but a CUDA-enabled jaxlib is not installed"),
+        sure(
+            r"An NVIDIA GPU may be present on this machine, but a CUDA-enabled jaxlib is not installed",
+            without=r"jax-cuda\d+-plugin",
+        ),
+        hint(r"An NVIDIA GPU may be present on this machine, but a CUDA-enabled jaxlib is not installed"),
         sure(r"Unable to initialize backend '(cuda|gpu)': module 'jaxlib\.xla_extension' has no attribute"),
         r"No GPU/TPU found, falling back to CPU",
         r"Unable to initialize backend '(cuda|gpu)': NOT_FOUND",

@@ -22,7 +22,7 @@ from ._surroundings import NEW_KERNEL, WSL
     severity=Severity.ERROR,
     symptoms=[
         sure(r"[Yy]our kernel headers for kernel \S+ cannot be found"),
-        sure(r"kernel headers for this kernel do not seem to be installed"),
+        sure(r"kernel headers for this kernel do(es)? not seem to be installed"),
         sure(r"Missing \S+ kernel headers for module nvidia"),
         sure(r"[Pp]lease install the linux-headers-\S+ package"),
         sure(r"[Uu]nable to find the kernel source tree for the currently running kernel"),
@@ -107,8 +107,8 @@ def headers_missing(
         "pci.no-gpu",
     ],
     symptoms=[
-        r"Module nvidia(?!fb)[-_\w]* not found",
-        r"\bnvidia[-_]\w+ not found in directory /lib/modules",
+        r"Module nvidia(?!fb|[-_\w]*uvm)[-_\w]* not found",
+        r"\bnvidia[-_](?!uvm|\w*[-_]uvm)\w+ not found in directory /lib/modules",
         r"could not find module by name='?nvidia(?!\w*[-_]uvm)",
         r"could not find module by name 'nvidia",
         r"Failed to find module 'nvidia",

@@ -32,7 +32,7 @@ OLD_SYMPTOM = r"error == cudaSuccess \(30 vs\. 0\)|cudaGetDeviceCount returned 3
         r"could not find module by name='nvidia\w*_uvm'",
         likely(r"Could not load UVM kernel module", without=r"Module nvidia\S* not found"),
         r"modprobe: FATAL: Error inserting nvidia\w*_uvm",
-        hint(r"Module nvidia[-_]uvm not found"),
+        hint(r"Module nvidia[-_\w]*[-_]uvm not found"),
         hint(TORCH_SYMPTOM),
         hint(r"CUDA_ERROR_UNKNOWN"),
     ],

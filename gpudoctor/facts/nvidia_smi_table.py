@@ -43,8 +43,7 @@ def table(lines: Sequence[str]) -> Listing | None:
         elif not whole:
             # What follows the last line end is no line that ends the table.
             complete = bool(gpus) and not text.startswith("|") and number + 1 < len(lines)
-        elif text.count("|") == 4:
-            columns = text.strip("|").split("|")
+        elif len(columns := text[1:-1].split("|")) == 3:
             if row == 0 and re.match(r" *(\d|ERR!)", columns[0]):
                 complete = False
                 cells = {}

@@ -129,9 +129,7 @@ def _suspects(
 
 def _ruled_out(outcome: Outcome, setting: Setting) -> bool:
     """Do the facts of the text speak against a fault that a message hints at?"""
-    if outcome.status is Status.SKIPPED:
-        return setting.no_gpu
-    return outcome.status is Status.OK and setting.complete
+    return setting.no_gpu or (outcome.status is Status.OK and setting.complete)
 
 
 def _follows(one: _Suspect, cause: _Suspect, before: Mapping[str, frozenset[str]]) -> bool:

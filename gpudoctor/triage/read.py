@@ -16,19 +16,22 @@ _NO_GPU = re.compile(
     r"|\bhave no gpu\b|\bapple (?:m\d|silicon)\b|device='?mps|\brunner without (?:a|any) gpu",
     re.IGNORECASE,
 )
+_OF_AMD = re.compile(r"\+rocm\d|\bAMD (?:Radeon|Instinct)|ROCM used to build PyTorch: \d", re.IGNORECASE)
 _GPU_WORDS = ("nvidia", "cuda", "nvcc", "gpu")
 
 
 def read_shown(paste: Paste) -> Shown:
     """Everything that the readers find."""
-    system = read_system(paste)
+    system, gpus = read_system(paste), read_gpus(paste)
     lowered = paste.flow.text.lower()
     return Shown(
         system,
         read_packages(paste),
         read_driver(paste),
-        read_gpus(paste),
+        gpus,
         read_python(paste),
-        system.id == "macos" or _NO_GPU.search(paste.flow.text) is not None,
+        system.id == "macos"
+        or _NO_GPU.search(paste.flow.text) is not None
+        or (not gpus and _OF_AMD.search(paste.flow.text) is not None),
         any(word in lowered for word in _GPU_WORDS),
     )

@@ -45,6 +45,10 @@ _NUMBERED_CUDA = tuple(
     )
 )
 _DOTTED_CUDA = re.compile(r"CUDA Driver Version(?: / Runtime Version)?\s*[:=]?\s*(\d+\.\d+)", re.IGNORECASE)
+# TensorFlow and XLA, where cuInit fails.
+_REPORTED = tuple(
+    re.compile(rf"{half} reported version is: {_VERSION}", re.IGNORECASE) for half in ("libcuda", "kernel")
+)
 _CLIENT = re.compile(rf"client\b.{{0,80}}?has the version {_VERSION}", re.IGNORECASE)
 _MODINFO = re.compile(rf"filename: \S*nvidia\S*\.ko\S*.{{0,200}}? version: {_VERSION}")
 _MODULE = re.compile(rf"kernel module has the version {_VERSION}", re.IGNORECASE)
@@ -58,8 +62,8 @@ def read_driver(paste: Paste) -> ShownDriver:
     return ShownDriver(
         version,
         _cuda(paste),
-        _in_flow(paste, _CLIENT),
-        _in_flow(paste, _MODULE),
+        _in_flow(paste, _CLIENT) or _in_flow(paste, _REPORTED[0]),
+        _in_flow(paste, _MODULE) or _in_flow(paste, _REPORTED[1]),
         _in_flow(paste, _MODINFO),
         _nvml(paste),
     )

@@ -30,7 +30,9 @@ _LOOSE = re.compile(
 )
 _TORCH = re.compile(rf"^PyTorch version ?: ({_NUMBER}(?:[+.][\w.]+)?|N/A)", re.IGNORECASE)
 _TORCH_PRINTED = re.compile(r"torch\.__version__|torch version", re.IGNORECASE)
-_BARE = re.compile(r"^'?(\d+\.\d+\.\d+(?:[a-z]+\d*)?(?:\.dev\d+)?\+(?:cpu|cu\d+))'?$")
+_BARE = re.compile(
+    r"^'?(\d+\.\d+\.\d+(?:[a-z]+\d*)?(?:\.dev\d+)?\+(?:cpu|cu\d+))'?(?: (?:None|[\d.]+))?(?: (?:True|False))?$"
+)
 _TORCH_CUDA = re.compile(r"^CUDA used to build PyTorch ?: (\S.*)$", re.IGNORECASE)
 _TORCH_CUDA_LOOSE = re.compile(
     r"PyTorch[^()]{0,20}\(CUDA used to build PyTorch: ([\d.]+)|torch\.version\.cuda\W{1,8}([\d.]+|None)", re.IGNORECASE

@@ -161,3 +161,13 @@ def test_the_codes_that_stand_as_numbers_in_the_code_are_the_tables() -> None:
             code = getattr(room, name, None)
             assert code is None or known[code] == f"NVML_ERROR_{name}"
     assert known[codes.VERSION_MISMATCH] == "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
+
+
+def test_a_row_with_its_borders_doubled_is_no_row() -> None:
+    head = "| NVIDIA-SMI 535.161.08   Driver Version: 535.161.08   CUDA Version: 12.2   |"
+    rows = [
+        "|   0  NVIDIA H100   On | 00000000:07:00.0 Off | 0 |",
+        "| N/A 34C P0 62W / 400W | 1MiB / 9MiB | 0% Default |",
+    ]
+    found = read_nvidia_smi("\n".join([head, *rows, "||  | |", "+---+", ""]), 0)
+    assert [gpu.name for gpu in found.gpus] == ["NVIDIA H100"]
