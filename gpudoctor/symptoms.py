@@ -70,6 +70,7 @@ def _words_of_alternatives(pattern: str) -> Iterator[str]:
             at += 1
             char = pattern[at : at + 1]
             taken = char if not char.isalnum() else ""
+            at += {"x": 2, "u": 4, "U": 8}.get(char, 0)  # a character by its number
         elif char == "[":
             at = _class_end(pattern, at)
         elif char == "(":
