@@ -97,6 +97,8 @@ def _of_halves(shown: Shown) -> Mapping[type, object]:
     driver = shown.driver
     if not (driver.module and driver.library and driver.file):
         return {}
+    if driver.file.value.partition(".")[0] != driver.library.value.partition(".")[0]:
+        return {}  # libraries of another branch are left of another installation: the module is not what is stale
     kernel = shown.system.kernel or NOT_SAID
     file = ModuleFile(kernel, line_of(driver.file), "", driver.file.value, "", kernel, "", 0.0)
     library = DriverLibrary("libcuda.so.1", "", line_of(driver.library), driver.library.value, THE_TEXT, 0.0)
