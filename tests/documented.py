@@ -21,6 +21,8 @@ NOT_RUN = {
     r"gpudoctor fix$": "changes this machine after a yes",
     r"gpudoctor fix --undo$": "changes this machine",
     r"gpudoctor check --root /mnt$": "takes a disk that is mounted there",
+    r"gpudoctor fix --plan ": "changes this machine after a yes",
+    r"apt-get ": "takes apt, which other distributions do not have",
     r"make test": "is what runs this test",
     r"make (check|docs)$|python3 -m venv|(\S*/)?pip install": "installs: tests of the plugin and of the site do that",
     r"\.venv/bin/": "takes the environment of the line before",
@@ -149,6 +151,10 @@ def prepare(folder: Path) -> None:
     (folder / "tests/machines").symlink_to(MACHINES)
     for name, machine in (("before", "kernel-upgraded-no-headers"), ("after", "repaired"), ("machine", "healthy")):
         shutil.copy(MACHINES / f"bookworm-{machine}.json", folder / f"{name}.json")
+    (folder / "upgrade.txt").write_text(
+        "Inst libc6 [2.36-9+deb12u8] (2.36-9+deb12u9 Debian:12.8/stable [amd64])\n"
+        "Conf libc6 (2.36-9+deb12u9 Debian:12.8/stable [amd64])\n"
+    )
     (folder / "report.txt").write_text(
         "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95\n"
     )
