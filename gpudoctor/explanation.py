@@ -33,13 +33,8 @@ def part(check: Check, heading: str) -> str:
 
 
 def messages(check: Check) -> tuple[str, ...]:
-    """The messages that users see, in words, each once."""
-    return tuple(dict.fromkeys(in_words(pattern) for pattern in check.symptoms))
-
-
-def in_words(pattern: str) -> str:
-    """A pattern as one would say it: "GPU(s)" for "GPU\\(s\\)"."""
-    return re.sub(r"\\([^\w\s])", r"\1", pattern)
+    """The messages that users see, as one would say them: "GPU(s)" for the pattern "GPU\\(s\\)"; each once."""
+    return tuple(dict.fromkeys(re.sub(r"\\([^\w\s])", r"\1", pattern) for pattern in check.symptoms))
 
 
 def _is_plain_word(word: str) -> bool:

@@ -1,11 +1,13 @@
 """The Markdown that the documentation takes from the program: a page for each check, and the fields of the report."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from spoken_messages import spoken
+
 from gpudoctor.diagnose import Check
-from gpudoctor.explanation import HEADINGS, in_words, messages, parts
+from gpudoctor.explanation import HEADINGS, messages, parts
 from gpudoctor.registry import registry
 from gpudoctor.repair import fixes_for
 from gpudoctor.symptoms import Tells
@@ -30,7 +32,6 @@ DOMAINS = {
     "wsl": "WSL",
 }
 _TAKEN_AS_IT_IS = re.compile(r"(`[^`]+`)|(https?://[^\s;,)]+[^\s;,).])")
-_NOTATION = "(`.*` stands for anything, `\\d` for a digit, `\\b` for the edge of a word, `|` for or.)"
 _MARKS = re.compile(r"([\\`*_<>\[\]{}#|$~!])")
 
 
@@ -57,17 +58,15 @@ def page(title: str, before: str, rows: list[str], below: list[str]) -> str:
 
 def check_page(check: Check) -> str:
     """One page: title with the id, what users see, what the docstring says, and what it has to do with others."""
-    known = messages(check)
+    said = [message for symptom in check.symptoms for message in spoken(symptom)]
     title = title_of(check)
     # Search engines show this sentence below the title.
     lines = ["---", "myst:", "  html_meta:", f"    description: {quoted(title)}", "---"]
     lines += ["", f"# {check.id}: {marked_up(title.rstrip('.'))}", ""]
-    if known:
+    if said:
         lines += ["```{eval-rst}", ".. index::", *index_entries(check), "```", ""]
-        fence = "`" * 4
-        lines += ["Messages that users see:", ""]
-        lines += [f"{fence}text", *known, fence, ""]
-        lines += [_NOTATION, ""] if re.search(r"\\[bdsw]|\.\*|\|", "".join(known)) else []
+        lines += ["Messages that users see (N is a number, X a word, … anything):", ""]
+        lines += [*block(said), ""]
     else:
         lines += [f"No message points to it: {marked_up(check.no_symptom)}.", ""]
     for part in parts(check):
@@ -79,14 +78,22 @@ def check_page(check: Check) -> str:
     lines += ["## Fixes", ""]
     fixes = [f"- `{id}`: {marked_up(' '.join(registry.fixes[id].title.split()))}" for id in fixes_for(check.id)]
     lines += fixes or ["None that a machine could carry out."]
+    if said:
+        lines += ["", "## Patterns", "", "What `gpudoctor explain` and `gpudoctor triage` look for:", ""]
+        lines += block(messages(check))
     return "\n".join([*lines, ""])
+
+
+def block(rows: Iterable[str]) -> list[str]:
+    return ["````text", *dict.fromkeys(rows), "````"]
 
 
 def index_entries(check: Check) -> Iterator[str]:
     """The messages for the index. The search of the site begins with the pages whose main entry is what was asked."""
     for symptom in check.symptoms:
-        main = "" if symptom.tells is Tells.HINT else "! "
-        yield f"   {main}single: {in_words(symptom).replace(';', ',')}"  # a semicolon would cut it
+        main = "" if symptom.tells is Tells.HINT or symptom.beside else "! "  # of this fault alone, or not
+        for message in spoken(symptom):
+            yield f"   {main}single: {message.replace(';', ',')}"  # a semicolon would cut it
 
 
 def related(heading: str, ids: "tuple[str, ...] | list[str]") -> list[str]:

@@ -13,6 +13,8 @@ import gpudoctor.knowledge
 KNOWLEDGE = Path(gpudoctor.knowledge.__file__).parent
 EXAMPLE = TREE / "examples/gpudoctor-scratch"
 
+sys.path.append(str(TREE / "tools"))  # the tools are no package that is installed
+
 
 @pytest.fixture
 def knowledge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

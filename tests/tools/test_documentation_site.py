@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin
@@ -14,7 +15,9 @@ import pytest
 from documented import TREE
 from justhtml import JustHTML
 from playwright.sync_api import sync_playwright
+from spoken_messages import spoken
 
+from gpudoctor.diagnose import Check
 from gpudoctor.explanation import messages, parts
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for
@@ -39,6 +42,10 @@ def pages(site: Path) -> dict[Path, Any]:
     return {path: JustHTML(path.read_text("utf-8"), sanitize=False) for path in site.rglob("*.html")}
 
 
+def said_by(check: Check) -> Iterable[str]:
+    return dict.fromkeys(message for symptom in check.symptoms for message in spoken(symptom))
+
+
 def words(node: Any) -> str:
     return " ".join(node.to_text(separator="", strip=False).split())
 
@@ -50,8 +57,9 @@ def test_every_check_has_a_page_with_all_that_explain_tells(site: Path, pages: d
         assert words(page.query("h1")[0]).startswith(title)
         assert words(page.query("title")[0]).startswith(title)
         shown = page.query("article pre")
-        lines = shown[0].to_text(separator="", strip=False).splitlines() if shown else []
-        assert lines[: len(messages(check))] == [*messages(check)], check.id
+        assert len(shown) == (2 if check.symptoms else 0)
+        for node, rows in zip(shown, (said_by(check), messages(check)), strict=False):
+            assert node.to_text(separator="", strip=False).splitlines() == [*rows], check.id
         article = words(page.query("article")[0])
         for told in (*parts(check), *([] if messages(check) else [(None, check.no_symptom)])):
             assert told[1].replace("`", "") in article, check.id
