@@ -1,13 +1,12 @@
 """`gpudoctor explain`: what a check is about, or which checks an error message points to."""
 
-import re
 import sys
 from collections.abc import Sequence
 
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.check import wants_colour
 from gpudoctor.diagnose import Check
-from gpudoctor.explanation import parts
+from gpudoctor.explanation import messages, parts
 from gpudoctor.knowledge import table_dates
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for
@@ -66,11 +65,10 @@ def _print_page(check: Check) -> None:
         if part.heading:
             console.print(Text(part.heading, style="bold"))
         console.print(Padding(Text(part.text), (0, 0, 0, 2), expand=False))
-    messages = dict.fromkeys(_readable(pattern) for pattern in check.symptoms)
     rows = (
         ("Severity", check.severity.name.lower()),
         ("Explained by", ", ".join(check.after)),
-        ("Messages", "\n".join(messages) or f"none: {check.no_symptom}"),
+        ("Messages", "\n".join(messages(check)) or f"none: {check.no_symptom}"),
         ("Fixes", ", ".join(fixes_for(check.id)) or "none that a machine could carry out"),
     )
     for heading, text in rows:
@@ -78,11 +76,6 @@ def _print_page(check: Check) -> None:
             console.print(Text(heading, style="bold"))
             console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
     print(text_of(console))
-
-
-def _readable(pattern: str) -> str:
-    """A pattern as one would say it: "GPU(s)" for "GPU\\(s\\)"."""
-    return re.sub(r"\\([^\w\s])", r"\1", pattern)
 
 
 def _print_list(checks: Sequence[Check]) -> None:
