@@ -61,14 +61,21 @@ def _server() -> "subprocess.Popen[bytes]":
 
 
 def _serve() -> None:
-    import gpudoctor.cli.app
-    import gpudoctor.cli.check
-    import gpudoctor.cli.fix
-    import gpudoctor.machine
-    import gpudoctor.reports.text  # noqa: F401
+    import gc
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    import gpudoctor.cli
+    import gpudoctor.preflight
+    import gpudoctor.reports
+    import gpudoctor.triage
     from gpudoctor.registry import load_plugins
 
-    load_plugins()
+    load_plugins()  # but not the fixes: whoever needs them has to ask for them
+    for package in (gpudoctor.cli, gpudoctor.reports, gpudoctor.triage, gpudoctor.preflight):
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    gc.freeze()  # a child that collects would copy all of it
     answers = os.dup(1)
     for line in sys.stdin.buffer:
         call = pickle.loads(base64.b64decode(line))
