@@ -62,7 +62,14 @@ def run_app(arguments: list[str]) -> int:
         if error.exit_code:
             error.show()
         return COULD_NOT_TELL if error.exit_code else 0
-    except typer.Abort:
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer would end with 1, which says that there are warnings
+            raise end.__context__ from None
+        raise
+    except typer.Abort as abort:
+        # Nothing here asks through typer: what it takes for the user's Ctrl-C or Ctrl-D is what happened in a command.
+        if abort.__cause__ is not None:
+            raise abort.__cause__ from None
         print("gpudoctor: aborted", file=sys.stderr)
         return COULD_NOT_TELL
     return code if isinstance(code, int) else 0

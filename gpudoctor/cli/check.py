@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 
-from gpudoctor.cli import BadUsage
+from gpudoctor.cli import BadUsage, own_bug
 from gpudoctor.cli.options import CheckOptions
 from gpudoctor.cli.source import open_host
 from gpudoctor.diagnose import Check, Report, diagnose
@@ -23,8 +23,10 @@ def check(options: CheckOptions) -> int:
     try:
         options = _with_settings(options)
         return _check(options)
-    except (BadUsage, BadSource, NoPlugins) as error:
-        say_to_monitor(options.format, options.output, str(error))
+    except OSError:
+        raise  # standard output that cannot be written to, say
+    except Exception as error:
+        say_to_monitor(options.format, options.output, error)
         raise
 
 
@@ -102,10 +104,11 @@ def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: 
             raise BadUsage(f"cannot write {path}, the summary of this job: {error.strerror}") from error
 
 
-def say_to_monitor(form: str | None, output: str | None, reason: str) -> None:
+def say_to_monitor(form: str | None, output: str | None, error: Exception) -> None:
     """Monitors show standard output and nothing else: what keeps a check from running belongs there as well."""
     if output is not None or sys.stdout is None:
         return
+    reason = str(error) if isinstance(error, (BadUsage, BadSource, NoPlugins)) else own_bug(error)
     match form:
         case "nagios":
             from gpudoctor.reports.nagios import as_failure
@@ -178,6 +181,8 @@ def deliver(text: str, output: str | None) -> None:
 
     What is there and is no file, like /dev/null or a pipe, is written to: renaming a file to it would take its place.
     """
+    if output == "":  # a shell's variable that is not set
+        raise BadUsage("--output names no file")
     if output is None or output == "-":
         if sys.stdout is None:
             raise BadUsage("standard output is closed, so there is nowhere to print to; --output names a file")

@@ -1,0 +1,82 @@
+"""What nobody foresaw ends with 3, in a sentence: 1 would mean that the machine has warnings."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import GPUDOCTOR, Call, calls
+
+from gpudoctor.cli import check as check_command
+from gpudoctor.cli import explain as explain_command
+
+MACHINES = Path(__file__).parents[1] / "machines"
+BROKEN = str(MACHINES / "bookworm-kernel-upgraded-no-headers.json")
+HEALTHY = MACHINES / "bookworm-healthy.json"
+PLAN = Path(__file__).parents[1] / "preflight/data/bookworm-dist-upgrade.txt"
+full_device = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Call:
+    return calls(capfd)
+
+
+def _shell(words: str) -> "subprocess.CompletedProcess[str]":
+    command = f"{' '.join(GPUDOCTOR)} {words}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+
+
+def _fail_with(error: Exception) -> object:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [IndexError("tuple index out of range"), EOFError("half a stream")])
+def test_our_own_bug_ends_with_3_and_asks_to_be_reported(
+    error: Exception, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, line in (
+        (check_command, "render", ["check", "--snapshot", BROKEN]),
+        (explain_command, "explain", ["explain", "gpu"]),  # through typer, which takes an EOFError for Ctrl-D
+    ):
+        monkeypatch.setattr(module, name, _fail_with(error))
+        done = call(*line)
+        assert (done.code, done.out) == (3, "")
+        told = f"gpudoctor: our own bug ({type(error).__name__}: {error}): please report it with the lines above"
+        assert done.err.splitlines()[-1] == told
+        assert "Traceback" in done.err
+
+
+@pytest.mark.parametrize("form", ["nagios", "npd"])
+def test_monitors_hear_of_our_own_bug(form: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_command, "render", _fail_with(KeyError("x")))
+    done = call("check", "--snapshot", BROKEN, "--format", form)
+    assert done.code == 3
+    assert "own bug" in done.out
+    assert done.out.count("\n") == 1
+
+
+PAGE = f"preflight --snapshot {HEALTHY} --simulation {PLAN} --format html"  # longer than what is printed at the end
+
+
+@pytest.mark.parametrize("words", ["check --only nope", "check --nope", "triage /no/such/file", PAGE])
+def test_nobody_listening_is_no_warning_of_the_machine(words: str) -> None:
+    done = _shell(f"{words} 2>&1 | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+@full_device
+@pytest.mark.parametrize("words", ["--version", f"check --snapshot {BROKEN} --format npd", "explain"])
+def test_a_full_disk_under_standard_output_is_said_in_words(words: str) -> None:
+    done = _shell(f"{words} > /dev/full")
+    assert (done.returncode, done.stderr) == (3, "gpudoctor: cannot print: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", ["triage PASTE", "diff SNAPSHOT SNAPSHOT", "fix --dry-run --snapshot SNAPSHOT"])
+def test_an_output_without_a_name_is_a_mistake_everywhere(words: str, call: Call, tmp_path: Path) -> None:
+    (tmp_path / "paste").write_text("RTX 4090\n")
+    done = call(*words.replace("PASTE", str(tmp_path / "paste")).replace("SNAPSHOT", BROKEN).split(), "--output", "")
+    assert (done.code, done.out, done.err) == (3, "", "gpudoctor: --output names no file\n")
