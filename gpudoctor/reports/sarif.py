@@ -13,6 +13,7 @@ from gpudoctor import __version__
 from gpudoctor.diagnose import Check, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.json_report import host_of
+from gpudoctor.reports.text import sentence
 
 Json = dict[str, object]
 
@@ -39,7 +40,10 @@ def as_sarif(command: str, report: Report, facts: Facts, duration_ms: int) -> st
                 # The doctor itself did its work, whatever it found; a crash of a check is the one thing that is not.
                 "executionSuccessful": not any(outcome.status is Status.CRASHED for outcome in report.outcomes),
                 "exitCode": report.exit_code,
-                "toolExecutionNotifications": [_notification(outcome, undecided) for outcome in told],
+                "toolExecutionNotifications": [
+                    *_untold(report),
+                    *(_notification(outcome, undecided) for outcome in told),
+                ],
             }
         ],
         "results": [_result(ranked, checks) for ranked in report.findings],
@@ -116,6 +120,11 @@ def _location(ranked: Ranked) -> Json:
     if subject:
         location["logicalLocations"] = [{"fullyQualifiedName": subject, "kind": "resource"}]
     return location
+
+
+def _untold(report: Report) -> Iterator[Json]:
+    if report.untold:
+        yield {"level": "warning", "message": {"text": sentence(report.untold)}}
 
 
 def _notification(outcome: Outcome, undecided: list[Check]) -> Json:

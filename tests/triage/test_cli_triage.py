@@ -2,10 +2,11 @@
 
 import json
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from command_line import GPUDOCTOR, gpudoctor
+from command_line import GPUDOCTOR, calls, gpudoctor
 
 from gpudoctor.reports.formats import FORMATS
 
@@ -124,3 +125,19 @@ def test_every_format_can_tell_it(form: str) -> None:
     assert done.returncode == (1 if form == "npd" else 2)
     assert "driver.library-mismatch" in done.stdout.decode()
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_says_that_nothing_is_known(form: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "paste").write_text("hello\n")
+    done = calls(capfd)("triage", str(tmp_path / "paste"), "--format", form)
+    assert (done.code, done.err) == (2 if form == "npd" else 3, "")
+    if form == "prometheus":
+        assert 'gpudoctor_status{status="unknown"} 1' in done.out
+    else:
+        assert "othing in the text is known" in " ".join(done.out.split())
+    if form == "junit":
+        assert ElementTree.fromstring(done.out).get("errors") == "1"
+    if form == "sarif":
+        (told,) = json.loads(done.out)["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+        assert "Nothing in the text is known" in told["message"]["text"]
