@@ -199,22 +199,8 @@ def deliver(text: str, output: str | None) -> None:
             with open(output, "w", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(text)
             return
-        _replace(target, text)
+        from gpudoctor.state import write_whole  # here for start-up
+
+        write_whole(target, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise BadUsage(f"cannot write {output}: {error.strerror}") from error
-
-
-def _replace(target: str, text: str) -> None:
-    from tempfile import NamedTemporaryFile
-
-    with NamedTemporaryFile(
-        "w", dir=os.path.dirname(target), delete=False, encoding="utf-8", errors="backslashreplace"
-    ) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.replace(file.name, target)
-        except BaseException:
-            os.unlink(file.name)
-            raise

@@ -1,6 +1,7 @@
 """What nobody foresaw ends with 3, in a sentence: 1 would mean that the machine has warnings."""
 
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -80,3 +81,33 @@ def test_an_output_without_a_name_is_a_mistake_everywhere(words: str, call: Call
     (tmp_path / "paste").write_text("RTX 4090\n")
     done = call(*words.replace("PASTE", str(tmp_path / "paste")).replace("SNAPSHOT", BROKEN).split(), "--output", "")
     assert (done.code, done.out, done.err) == (3, "", "gpudoctor: --output names no file\n")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_that_is_there_keeps_its_mode(mode: int, call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    path.write_text("private\n")
+    path.chmod(mode)
+    assert call("check", "--snapshot", BROKEN, "--output", str(path)).code == 2
+    assert "kernel.headers-missing" in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_a_new_file_is_as_open_as_the_umask_says(umask: int, mode: int, call: Call, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        call("check", "--snapshot", BROKEN, "--output", str(tmp_path / "report"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "report").stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_leaves_a_file_to_its_owner(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    path.write_text("ada's\n")
+    os.chown(path, 1234, 4321)
+    call("check", "--snapshot", BROKEN, "--output", str(path))
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
