@@ -27,6 +27,7 @@ from gpudoctor.cli.declared import (
     SnapshotFile,
     Timeout,
     completed_by,
+    seconds_to_wait,
 )
 from gpudoctor.cli.options import CheckOptions
 
@@ -98,7 +99,11 @@ def check_command(
     expect_gpus: Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="No run takes longer than this. [default: 20, with --deep 600]"),
+        typer.Option(
+            metavar="SECONDS",
+            help="No run takes longer than this. [default: 20, with --deep 600]",
+            callback=seconds_to_wait,
+        ),
     ] = None,
     python: Pythons = None,
     deep: Annotated[
@@ -198,7 +203,8 @@ def fix_command(
     kernel: KernelName = None,
     snapshot: SnapshotFile = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="No diagnosis takes longer than this.")
+        float,
+        typer.Option(metavar="SECONDS", help="No diagnosis takes longer than this.", callback=seconds_to_wait),
     ] = 20.0,
     python: Pythons = None,
 ) -> int:

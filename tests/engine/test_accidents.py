@@ -111,3 +111,12 @@ def test_root_leaves_a_file_to_its_owner(call: Call, tmp_path: Path) -> None:
     os.chown(path, 1234, 4321)
     call("check", "--snapshot", BROKEN, "--output", str(path))
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-inf", "0", "0.05"])
+@pytest.mark.parametrize("command", ["check", "snapshot", "preflight", "fix --dry-run", "diff x.json"])
+def test_what_is_no_time_to_wait_is_a_mistake(command: str, seconds: str, call: Call) -> None:
+    done = call(*command.split(), f"--timeout={seconds}")
+    assert (done.code, done.out) == (3, "")
+    assert "a number of seconds, at least 0.1, not" in " ".join(done.err.split())
+    assert "Traceback" not in done.err
