@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 
-from gpudoctor.cli import BadUsage, own_bug
+from gpudoctor.cli import COULD_NOT_TELL, BadUsage, own_bug
 from gpudoctor.cli.options import CheckOptions
 from gpudoctor.cli.source import open_host
 from gpudoctor.diagnose import Check, Report, diagnose
@@ -52,8 +52,14 @@ def _check(options: CheckOptions) -> int:
     timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
     form = options.format or TEXT
     files = [_format_and_file(words) for words in options.also]
+    _require_files_of_their_own(options, [path for _, path in files])
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     with limit(timeout):
+        # Here for start-up. A file that cannot be meant is said before the machine is looked at, not after it.
+        if options.baseline is not None or options.save_baseline is not None:
+            from gpudoctor.cli.baseline import acknowledged_before
+
+            known = acknowledged_before(options)
         facts = Facts(
             open_host(options.root, options.kernel, options.snapshot, timeout, options.python),
             {ExpectedGpus: ExpectedGpus(options.expect_gpus), DeepWanted: DeepWanted(options.deep)},
@@ -65,7 +71,7 @@ def _check(options: CheckOptions) -> int:
     if options.baseline is not None or options.save_baseline is not None:
         from gpudoctor.cli.baseline import with_acknowledged  # here for start-up
 
-        report = with_acknowledged(report, options)
+        report = with_acknowledged(report, known, options)
     duration_ms = round((time.monotonic() - began) * 1000)
 
     def tell(report: Report) -> int:
@@ -76,13 +82,21 @@ def _check(options: CheckOptions) -> int:
             add_to_job_summary("check", report, facts, duration_ms)
         return report.exit_code
 
+    failures = []
     for name, path in files:
-        deliver(render(name, "check", report, facts, duration_ms), path)
+        try:
+            deliver(render(name, "check", report, facts, duration_ms), path)
+        except BadUsage as error:  # no reason to keep back what was found
+            failures.append(error)
     if options.changed_since is not None:
         from gpudoctor.cli.changed_since import tell_changes  # here for start-up
 
-        return tell_changes(report, options, tell)
-    return tell(report)
+        code = tell_changes(report, options, tell)
+    else:
+        code = tell(report)
+    for failure in failures:
+        print(f"gpudoctor: {failure}", file=sys.stderr)
+    return COULD_NOT_TELL if failures else code
 
 
 def _format_and_file(words: str) -> tuple[str, str]:
@@ -90,6 +104,20 @@ def _format_and_file(words: str) -> tuple[str, str]:
     if name not in FORMATS or path in ("", "-"):
         raise BadUsage(f"--also {words}: a format and a file are meant, as in --also junit=report.xml")
     return name, path
+
+
+def _require_files_of_their_own(options: CheckOptions, also: Sequence[str]) -> None:
+    """Raises BadUsage where a file would be written over another one that this run writes or reads."""
+    written = [options.output, options.changed_since, *also]
+    taken: set[str] = set()
+    # The file of acknowledged findings is read and written on purpose.
+    for name in (options.snapshot, options.config, options.save_baseline or options.baseline, *written):
+        if name is None or name == "-" or (os.path.exists(name) and not os.path.isfile(name)):
+            continue  # what is no file, like /dev/null, takes all that comes
+        place = os.path.realpath(name)
+        if place in taken:
+            raise BadUsage(f"{name} is named twice: each file that is read or written is a file of its own")
+        taken.add(place)
 
 
 def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:

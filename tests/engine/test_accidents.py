@@ -120,3 +120,61 @@ def test_what_is_no_time_to_wait_is_a_mistake(command: str, seconds: str, call: 
     assert (done.code, done.out) == (3, "")
     assert "a number of seconds, at least 0.1, not" in " ".join(done.err.split())
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("more", [[], ["--output", "OUT"]], ids=["printed", "written"])
+def test_a_file_that_cannot_be_written_keeps_nothing_back(more: list[str], call: Call, tmp_path: Path) -> None:
+    good, out = tmp_path / "good.json", tmp_path / "out"
+    also = ["--also", f"json={tmp_path}/none/x", "--also", f"json={good}"]
+    done = call("check", "--snapshot", BROKEN, *also, *(word.replace("OUT", str(out)) for word in more))
+    assert (done.code, done.err) == (3, f"gpudoctor: cannot write {tmp_path}/none/x: No such file or directory\n")
+    assert "kernel.headers-missing" in (out.read_text() if more else done.out)
+    assert '"kernel.headers-missing"' in good.read_text()
+
+
+@pytest.mark.parametrize("option", ["--baseline", "--save-baseline"])
+def test_a_wrong_baseline_is_said_before_the_machine_is_looked_at(
+    option: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "known.toml").write_text("nonsense = 1\n")
+    monkeypatch.setattr(check_command, "diagnose_with", _fail_with(AssertionError("looked")))
+    done = call("check", "--snapshot", BROKEN, option, str(tmp_path / "known.toml"))
+    assert done.code == 3
+    assert "there is no 'nonsense'" in done.err
+    assert "looked" not in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--also junit=F --also sarif=F",
+        "--also junit=F --output F",
+        "--also junit=F --output ./F",
+        "--save-baseline F --output F",
+        "--changed-since F --output F",
+        "--baseline F --output F",
+    ],
+)
+def test_no_file_is_written_over_another_of_the_same_run(
+    words: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call("check", "--snapshot", BROKEN, *words.split())
+    assert (done.code, done.out) == (3, "")
+    assert done.err.endswith("F is named twice: each file that is read or written is a file of its own\n")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_is_no_file_takes_all_that_comes(call: Call, tmp_path: Path) -> None:
+    null = "/dev/null"
+    assert call("check", "--snapshot", BROKEN, "--also", f"json={null}", "--output", null) == (2, "", "")
+    known = str(tmp_path / "known.toml")
+    assert call("check", "--snapshot", BROKEN, "--save-baseline", known, "--baseline", known).code == 3, "no such file"
+    assert call("check", "--snapshot", BROKEN, "--save-baseline", known).code == 0
+    assert call("check", "--snapshot", BROKEN, "--save-baseline", known, "--baseline", known).code == 0
+
+
+def test_quiet_is_quiet_while_a_baseline_is_saved(call: Call, tmp_path: Path) -> None:
+    known = tmp_path / "known.toml"
+    assert call("check", "--snapshot", BROKEN, "--save-baseline", str(known), "--quiet") == (0, "", "")
+    assert "kernel.headers-missing" in known.read_text()
