@@ -31,6 +31,8 @@ class CheckOptions(NamedTuple):
     also: tuple[str, ...] = ()  # "FORMAT=FILE"
 
 
+SHORTEST, TOO_LONG = 0.1, 1e9  # seconds that a run may take; from about there on no clock of the system can wait
+
 _REPEATABLE = ("only", "skip", "python", "also")
 _FLAGS = ("deep", "quiet")
 
@@ -69,7 +71,7 @@ def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
         and (options.fail_on is None or options.fail_on in FAIL_ON)
         and (options.exit_map is None or options.exit_map in EXIT_MAPS)
         and (options.expect_gpus or 0) >= 0
-        and (options.timeout is None or options.timeout > 0)
+        and (options.timeout is None or SHORTEST <= options.timeout < TOO_LONG)
     )
     return options if plausible else None
 

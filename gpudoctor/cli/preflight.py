@@ -7,12 +7,12 @@ from gpudoctor.cli.check import add_to_job_summary, deliver, say_to_monitor, wan
 from gpudoctor.cli.source import open_host
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.package_manager import PackageManager
-from gpudoctor.host import BadSource, Unavailable
+from gpudoctor.host import Unavailable
 from gpudoctor.preflight.ask import ask
 from gpudoctor.preflight.foresee import foresee
 from gpudoctor.preflight.simulation import simulation_in
 from gpudoctor.preflight.transaction import NoTransaction, Transaction
-from gpudoctor.registry import Facts, NoPlugins, load_plugins
+from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.reports.formats import FORMATS, TEXT, render
 from gpudoctor.reports.machine import machine_summary
 from gpudoctor.time_limit import limit
@@ -38,8 +38,10 @@ def preflight(options: PreflightOptions) -> int:
     """Foresee, print or write the report. Returns the exit code, judged by what would become worse."""
     try:
         return _preflight(options)
-    except (BadUsage, BadSource, NoPlugins) as error:
-        say_to_monitor(options.format, options.output, str(error))
+    except OSError:
+        raise  # standard output that cannot be written to, say
+    except Exception as error:
+        say_to_monitor(options.format, options.output, error)
         raise
 
 

@@ -4,7 +4,7 @@ import sys
 import time
 
 from gpudoctor.cli import BadUsage
-from gpudoctor.cli.check import deliver, wants_colour
+from gpudoctor.cli.check import add_to_job_summary, deliver, wants_colour
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.registry import load_plugins
 from gpudoctor.reports.formats import FORMATS, render
@@ -23,7 +23,8 @@ def triage(file: str | None, format: str, output: str | None) -> int:
         done = judge(text)
     duration_ms = round((time.monotonic() - began) * 1000)
     exits = ExitRule(exit_map=FORMATS[format].exit_map)
-    done = done._replace(report=done.report._replace(exits=exits))
+    name = "" if file in (None, "-") else file
+    done = done._replace(report=done.report._replace(exits=exits, text_file=name or ""))
     match format:
         case "text":
             from gpudoctor.reports.triage import as_text
@@ -37,6 +38,8 @@ def triage(file: str | None, format: str, output: str | None) -> int:
         case _:
             answer = render(format, "triage", done.report, done.facts, duration_ms)
     deliver(answer, output)
+    if format == "github":
+        add_to_job_summary("triage", done.report, done.facts, duration_ms)
     return done.report.exit_code
 
 

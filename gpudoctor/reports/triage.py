@@ -7,7 +7,7 @@ from gpudoctor.facts.cuda_level import DriverCuda
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.host import Unavailable
 from gpudoctor.reports import json_report
-from gpudoctor.reports.text import BOLD, CERTAINTY, DIM, STYLES, finding_lines, styled, wrapped
+from gpudoctor.reports.text import BOLD, CERTAINTY, DIM, STYLES, finding_lines, sentence, styled, wrapped
 from gpudoctor.triage.judge import Triage
 
 _MOST = 3  # causes that are shown in full
@@ -75,7 +75,7 @@ def _verdict(done: Triage, duration_ms: int, colour: bool) -> Iterator[str]:
     report = done.report
     if not report.findings:
         verdict = (
-            f"{report.untold[:1].upper()}{report.untold[1:]}."
+            sentence(report.untold)
             if report.untold
             else "Nothing in the text speaks for a fault of the GPU's software."
         )
