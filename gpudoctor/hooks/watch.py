@@ -8,7 +8,7 @@ from gpudoctor.diagnose import Report, Severity, diagnose
 from gpudoctor.hooks.notify import deliver, require_target
 from gpudoctor.hooks.verdict import say
 from gpudoctor.host import BadSource
-from gpudoctor.last_look import State, came_since, changes_in_words, known_before, state_after, write_state
+from gpudoctor.last_look import State, changes_between, changes_in_words, known_before, state_after, write_state
 from gpudoctor.registry import NoPlugins
 from gpudoctor.state import make_folder, state_folder
 
@@ -75,7 +75,7 @@ def _report(options: WatchOptions) -> Report:
 
 def _subject(before: State, now: State) -> str:
     host = os.uname().nodename
-    came = came_since(before, now)
+    came = [*changes_between(before, now).came.values()]
     if not came:
         return f"gpudoctor on {host}: " + ("better" if now else "nothing is wrong any more")
     more = f" (and {len(came) - 1} more)" if len(came) > 1 else ""
