@@ -29,7 +29,7 @@ from gpudoctor.cli.declared import (
     completed_by,
     seconds_to_wait,
 )
-from gpudoctor.cli.options import CheckOptions
+from gpudoctor.cli.options import SHORTEST, CheckOptions
 
 app = typer.Typer(
     name="gpudoctor",
@@ -112,6 +112,7 @@ def check_command(
     timeout: Annotated[
         float | None,
         typer.Option(
+            min=SHORTEST,
             metavar="SECONDS",
             help="No run takes longer than this. [default: 20, with --deep 600]",
             callback=seconds_to_wait,
@@ -216,7 +217,9 @@ def fix_command(
     snapshot: SnapshotFile = None,
     timeout: Annotated[
         float,
-        typer.Option(metavar="SECONDS", help="No diagnosis takes longer than this.", callback=seconds_to_wait),
+        typer.Option(
+            min=SHORTEST, metavar="SECONDS", help="No diagnosis takes longer than this.", callback=seconds_to_wait
+        ),
     ] = 20.0,
     python: Pythons = None,
 ) -> int:

@@ -1,5 +1,6 @@
 """`gpudoctor check`: diagnose, print, exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Collection, Sequence
@@ -53,6 +54,8 @@ def _check(options: CheckOptions) -> int:
     form = options.format or TEXT
     files = [_format_and_file(words) for words in options.also]
     _require_files_of_their_own(options, [path for _, path in files])
+    for path in (options.output, *(path for _, path in files)):
+        _require_place(path)
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     with limit(timeout):
         # Here for start-up. A file that cannot be meant is said before the machine is looked at, not after it.
@@ -118,6 +121,24 @@ def _require_files_of_their_own(options: CheckOptions, also: Sequence[str]) -> N
         if place in taken:
             raise BadUsage(f"{name} is named twice: each file that is read or written is a file of its own")
         taken.add(place)
+
+
+def _require_place(output: str | None) -> None:
+    """Raises BadUsage, in the words of `deliver`, where it is known beforehand that no file can be written there."""
+    if output is None or output == "-":
+        return
+    folder = os.path.dirname(os.path.realpath(output))
+    if os.path.isdir(output):
+        code = errno.EISDIR
+    elif os.path.exists(output) and not os.path.isfile(output):
+        return
+    elif not os.path.isdir(folder):
+        code = errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise BadUsage(f"cannot write {output}: {os.strerror(code)}")
 
 
 def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:
@@ -190,12 +211,9 @@ def _matches(id: str, patterns: Collection[str]) -> bool:
 
 
 def _unknown_id(pattern: str) -> str:
-    from difflib import get_close_matches
+    from gpudoctor.near_names import meant, near_checks  # here for start-up
 
-    near = get_close_matches(pattern, registry.checks, n=3, cutoff=0.5)
-    return f"there is no check {pattern!r}" + (
-        f"; is {' or '.join(near)} meant?" if near else "; see `gpudoctor explain`"
-    )
+    return f"there is no check {pattern!r}; {meant(near_checks(pattern, registry.checks), 'see `gpudoctor explain`')}"
 
 
 def wants_colour() -> bool:

@@ -47,6 +47,11 @@ class MachineSummary(NamedTuple):
     driver_told: bool  # False: whether one is loaded could not be told
     gpus_told: bool  # False: whether there are any could not be told
 
+    @property
+    def kernel_words(self) -> str:
+        """ "6.1.0-56-amd64", or "6.1.0-56-amd64, not running"; "" if it could not be told."""
+        return f"{self.kernel}, not running" if self.kernel and not self.kernel_running else self.kernel
+
 
 def machine_summary(facts: Facts) -> MachineSummary:
     """From facts that the checks have found out already."""
