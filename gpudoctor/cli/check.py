@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from gpudoctor.cli import COULD_NOT_TELL, BadUsage, own_bug
 from gpudoctor.cli.options import CheckOptions
@@ -21,14 +22,10 @@ from gpudoctor.time_limit import limit
 
 def check(options: CheckOptions) -> int:
     """Diagnose the machine that the options name, print or write the report. Returns the exit code."""
-    try:
+    with monitors_told(options.format, options.output):
         options = _with_settings(options)
+    with monitors_told(options.format, options.output):  # they may name another format
         return _check(options)
-    except OSError:
-        raise  # standard output that cannot be written to, say
-    except Exception as error:
-        say_to_monitor(options.format, options.output, error)
-        raise
 
 
 def _with_settings(options: CheckOptions) -> CheckOptions:
@@ -151,6 +148,18 @@ def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: 
             append_summary(path, render("markdown", command, report, facts, duration_ms))
         except OSError as error:
             raise BadUsage(f"cannot write {path}, the summary of this job: {error.strerror}") from error
+
+
+@contextmanager
+def monitors_told(form: str | None, output: str | None) -> Iterator[None]:
+    """Why something in here could not be done is told to those who see standard output alone, and raised again."""
+    try:
+        yield
+    except OSError:
+        raise  # standard output that cannot be written to, say
+    except Exception as error:
+        say_to_monitor(form, output, error)
+        raise
 
 
 def say_to_monitor(form: str | None, output: str | None, error: Exception) -> None:

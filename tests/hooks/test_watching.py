@@ -292,3 +292,13 @@ def test_the_memory_is_written_whole(files: Path, watched: Watch, tmp_path: Path
     assert all(len(row) == 6 for row in rows)
     listed = subprocess.run(("ls", "-A", str(tmp_path / "state")), capture_output=True, text=True, check=True)
     assert listed.stdout == "watch.json\n"
+
+
+def test_our_own_bug_is_a_sentence_and_no_warning(watched: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Report:
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr(watch, "_report", fail)
+    code, told, errors = watched()
+    assert (code, told) == (3, "")
+    assert errors == "gpudoctor: its hook watch failed, so nothing is known (IndexError: tuple index out of range)\n"

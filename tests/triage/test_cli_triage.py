@@ -143,6 +143,14 @@ def test_every_format_says_that_nothing_is_known(form: str, tmp_path: Path, capf
         assert "Nothing in the text is known" in told["message"]["text"]
 
 
+@pytest.mark.parametrize("form", ["nagios", "npd"])
+def test_monitors_are_told_why_no_text_was_read(form: str, capfd: pytest.CaptureFixture[str]) -> None:
+    done = calls(capfd)("triage", "/no/such/file", "--format", form)
+    assert done.code == 3
+    assert "/no/such/file: No such file or directory" in done.out
+    assert done.out.count("\n") == 1
+
+
 @pytest.fixture
 def call(capfd: pytest.CaptureFixture[str]) -> Call:
     return calls(capfd)
