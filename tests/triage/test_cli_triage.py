@@ -185,3 +185,4 @@ def test_nothing_is_said_to_be_explained_by_what_was_not_found(tmp_path: Path, c
     assert blocked
     assert not [reason for reason in blocked if reason.startswith("explained by")]
     assert blocked[0].startswith("unknown for the same reason as ")
+    assert "explained</span>" not in call("triage", str(tmp_path / "paste"), "--format", "html").out
