@@ -63,4 +63,4 @@ def _why(entry: str, index: int | None, number: int) -> str:
         return f"entry {entry!r} is neither a number nor a UUID"
     if index < 0:
         return f"entry {entry!r} names no GPU, and so hides all that follow"
-    return f"entry {entry!r} names no GPU: there {'is 1' if number == 1 else f'are {number}'}, counted from 0"
+    return f"entry {entry!r} names no GPU: there {'is only GPU 0' if number == 1 else f'are {number}, counted from 0'}"

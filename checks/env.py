@@ -162,7 +162,8 @@ def cuda_visible_devices(
     setters = environment.set_by(_VISIBLE)
     where = " and ".join(f"{one.path} (line {one.line})" for one in setters)
     yield Finding(
-        f"{_VISIBLE} is {value!r}: {seen.problem}; of {number} GPUs programs see {seen.left or 'none'}.",
+        f"{_VISIBLE} is {value!r}: {seen.problem}; of {number} GPU{'s' if number > 1 else ''} programs see "
+        f"{seen.left or 'none'}.",
         _VISIBLE,
         (
             Evidence("/proc/self/environ", f"{_VISIBLE}={value}"),

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from gpudoctor.diagnose import Acknowledgement, Problem, Ranked, Report, Severity
 from gpudoctor.host import BadSource
+from gpudoctor.near_names import meant, near_checks
 from gpudoctor.registry import registry
 from gpudoctor.toml_files import Table, read_toml, require_keys
 
@@ -53,11 +54,8 @@ def _entry(row: Table, where: str) -> Entry:
     require_keys(row, _KEYS, where)
     id = _text(row, "id", where)
     if id not in registry.checks:
-        from difflib import get_close_matches
-
-        near = get_close_matches(id, registry.checks, n=3, cutoff=0.5)
-        meant = f"is {' or '.join(near)} meant?" if near else "see `gpudoctor explain`"
-        raise BadSource(f"{where}: there is no check {id!r}; {meant}")
+        question = meant(near_checks(id, registry.checks), "see `gpudoctor explain`")
+        raise BadSource(f"{where}: there is no check {id!r}; {question}")
     severity = _text(row, "severity", where)
     if severity not in _SEVERITIES:
         raise BadSource(f"{where}: severity is {' or '.join(_SEVERITIES)}, not {severity!r}")

@@ -99,7 +99,8 @@ class Outcome(NamedTuple):
     findings: tuple[Finding, ...] = ()
     reason: str = ""
     matters: bool = False  # an unknown (or a crash) that forbids to call the machine fine
-    cause: str = ""  # of a blocked one: the id of the finding that explains it
+    cause: str = ""  # of a blocked one: the id of the check that found what explains it, or met its reason before
+    same_reason: bool = False  # of a blocked one: nothing explains it, its cause could not tell either
     not_running: bool = False  # an unknown that was to be expected: nothing runs that could be asked
     not_recorded: bool = False  # an unknown of a snapshot: nobody asked for it then
     unasked: bool = False  # a skipped one that nobody has asked for
@@ -269,7 +270,10 @@ def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, O
     if not own.findings:  # unknown: what is wrong in one Python environment does not tell why
         roots = [root for root in roots if any(not finding.environment for finding in root.findings)]
     if not roots:
-        return _blocked(own, same[0], f"unknown for the same reason as {same[0].check.id}") if same else own
+        if not same:
+            return own
+        words = f"unknown for the same reason as {same[0].check.id}"
+        return _blocked(own, same[0], words)._replace(same_reason=True)
     left = tuple(f for f in own.findings if not any(_explains(g, f) for root in roots for g in root.findings))
     if left:
         return own._replace(findings=left)

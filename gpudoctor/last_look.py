@@ -23,10 +23,11 @@ State = Mapping[Problem, Known]
 
 
 class Changes(NamedTuple):
-    """What is new, or worse; and what is gone, as it was known last."""
+    """Since the last look."""
 
-    came: State
-    went: State
+    came: State  # what is new or worse, and what is no longer acknowledged
+    went: State  # what is gone, as it was known last
+    eased: State  # warnings that were errors
 
 
 def state_after(report: Report, before: State) -> State:
@@ -52,12 +53,21 @@ def _reason(outcome: Outcome) -> str:
     return visible(f"{outcome.check.id} could not be told: {outcome.why}")
 
 
-def came_since(before: State, now: State) -> list[Known]:
-    """What is new, what has become an error that was a warning, and what is no longer acknowledged."""
-    return [known for problem, known in now.items() if _is_news(known, before.get(problem))]
+def changes_between(before: State, now: State) -> Changes:
+    """What a person wants to hear of: that something was acknowledged is no news to who did it."""
+    return Changes(
+        {problem: known for problem, known in now.items() if _is_news(known, before.get(problem))},
+        {problem: known for problem, known in before.items() if problem not in now},
+        {
+            problem: known
+            for problem, known in now.items()
+            if known.severity == "WARNING" and problem in before and before[problem].severity == "ERROR"
+        },
+    )
 
 
 def _is_news(known: Known, before: Known | None) -> bool:
+    """Is it new, or an error that was a warning, or no longer acknowledged?"""
     if known.severity == ACKNOWLEDGED:
         return False
     if before is None or before.severity == ACKNOWLEDGED:
@@ -65,27 +75,31 @@ def _is_news(known: Known, before: Known | None) -> bool:
     return known.severity == "ERROR" and before.severity != "ERROR"
 
 
-def changes_between(before: State, now: State) -> Changes:
-    """The same for programs."""
-    came = {problem: known for problem, known in now.items() if _is_news(known, before.get(problem))}
-    return Changes(came, {problem: known for problem, known in before.items() if problem not in now})
-
-
 def changes_in_words(before: State, now: State) -> str:
     """A report for a person, "" if nothing has changed."""
-    came = came_since(before, now)
-    went = [known for problem, known in before.items() if problem not in now]
-    if not came and not went:
+    changes = changes_between(before, now)
+    if not any(changes):
         return ""
-    paragraphs = [["New:", *_listed(came)]] if came else []
-    paragraphs += [["Gone:", *(f"  {known.severity} {known.summary}" for known in went)]] if went else []
-    still = len(now) - len(came)
+    came: dict[str, list[Known]] = {"New:": [], "Worse:": [], "No longer acknowledged:": []}
+    for problem, known in changes.came.items():
+        was = before.get(problem)
+        heading = "New:" if was is None else "Worse:" if was.severity != ACKNOWLEDGED else "No longer acknowledged:"
+        came[heading].append(known)
+    paragraphs = [[heading, *_listed(rows)] for heading, rows in came.items() if rows]
+    for heading, state in (("Less severe than before:", changes.eased), ("Gone:", changes.went)):
+        rows = [f"  {known.severity} {known.summary}" for known in state.values()]
+        paragraphs += [[heading, *rows]] if rows else []
+    still = len(now) - len(changes.came) - len(changes.eased)
     last = [f"{still} more as before."] if still else []
-    if came:
-        last.append("`gpudoctor check` shows all of it with its proof, `gpudoctor fix` repairs it.")
+    if changes.came:
+        # Nothing repairs what could not be told.
+        repairs = any(known.severity != UNKNOWN for known in changes.came.values())
+        last.append(
+            "`gpudoctor check` shows all of it with its proof" + (", `gpudoctor fix` repairs it." if repairs else ".")
+        )
     elif not now:
         last.append("Nothing is wrong any more.")
-    return "\n\n".join("\n".join(paragraph) for paragraph in (*paragraphs, last)) + "\n"
+    return "\n\n".join("\n".join(paragraph) for paragraph in (*paragraphs, last) if paragraph) + "\n"
 
 
 def _listed(came: Iterable[Known]) -> Iterable[str]:

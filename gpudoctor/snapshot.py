@@ -259,6 +259,8 @@ def load(path: str) -> SnapshotHost:
     match document:
         case {"schema": int(schema), "answers": dict(answers)} if schema == SCHEMA:
             return SnapshotHost(answers)
+        case {"schema": int(schema), "answers": _} if schema == SCHEMA:
+            raise BadSource(f"{path}: not a snapshot: its answers are no object")
         case {"schema": int(schema), "answers": _}:
             raise BadSource(f"{path}: snapshot of schema {schema}; this gpudoctor reads schema {SCHEMA}")
         case _:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from gpudoctor.host import BadSource
+from gpudoctor.near_names import meant, near_names
 
 LARGEST = 4 * 1024 * 1024  # bytes; such files have some dozens of lines
 
@@ -43,8 +44,5 @@ def require_keys(table: Table, known: Iterable[str], where: str) -> None:
     names = tuple(known)
     for key in table:
         if key not in names:
-            from difflib import get_close_matches
-
-            near = get_close_matches(key, names, n=1)
-            meant = f"is {near[0]!r} meant?" if near else f"there are {', '.join(names)}"
-            raise BadSource(f"{where}: there is no {key!r}; {meant}")
+            question = meant(near_names(key, names), f"there are {', '.join(names)}")
+            raise BadSource(f"{where}: there is no {key!r}; {question}")

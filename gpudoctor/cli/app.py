@@ -29,7 +29,7 @@ from gpudoctor.cli.declared import (
     completed_by,
     seconds_to_wait,
 )
-from gpudoctor.cli.options import CheckOptions
+from gpudoctor.cli.options import SHORTEST, CheckOptions
 
 app = typer.Typer(
     name="gpudoctor",
@@ -61,6 +61,7 @@ def run_app(arguments: list[str]) -> int:
         code = app(arguments, standalone_mode=False, prog_name="gpudoctor")
     except ClickException as error:
         if error.exit_code:
+            _say_to_monitor(arguments, error.format_message())
             error.show()
         return COULD_NOT_TELL if error.exit_code else 0
     except SystemExit as end:
@@ -74,6 +75,17 @@ def run_app(arguments: list[str]) -> int:
         print("gpudoctor: aborted", file=sys.stderr)
         return COULD_NOT_TELL
     return code if isinstance(code, int) else 0
+
+
+def _say_to_monitor(arguments: list[str], reason: str) -> None:
+    """As commands do of themselves: this command line was not understood, but for whom it was meant may stand in it."""
+    from itertools import pairwise
+
+    from gpudoctor.cli import BadUsage
+    from gpudoctor.cli.check import say_to_monitor  # here for start-up
+
+    values = dict(pairwise(arguments)) | dict((word.partition("=")[::2]) for word in arguments if "=" in word)
+    say_to_monitor(values.get("--format"), values.get("--output", values.get("-o")), BadUsage(reason))
 
 
 @app.callback(invoke_without_command=True)
@@ -100,6 +112,7 @@ def check_command(
     timeout: Annotated[
         float | None,
         typer.Option(
+            min=SHORTEST,
             metavar="SECONDS",
             help="No run takes longer than this. [default: 20, with --deep 600]",
             callback=seconds_to_wait,
@@ -204,7 +217,9 @@ def fix_command(
     snapshot: SnapshotFile = None,
     timeout: Annotated[
         float,
-        typer.Option(metavar="SECONDS", help="No diagnosis takes longer than this.", callback=seconds_to_wait),
+        typer.Option(
+            min=SHORTEST, metavar="SECONDS", help="No diagnosis takes longer than this.", callback=seconds_to_wait
+        ),
     ] = 20.0,
     python: Pythons = None,
 ) -> int:

@@ -1,8 +1,10 @@
 """`gpudoctor check`: diagnose, print, exit code."""
 
+import errno
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from gpudoctor.cli import COULD_NOT_TELL, BadUsage, own_bug
 from gpudoctor.cli.options import CheckOptions
@@ -20,14 +22,10 @@ from gpudoctor.time_limit import limit
 
 def check(options: CheckOptions) -> int:
     """Diagnose the machine that the options name, print or write the report. Returns the exit code."""
-    try:
+    with monitors_told(options.format, options.output):
         options = _with_settings(options)
+    with monitors_told(options.format, options.output):  # they may name another format
         return _check(options)
-    except OSError:
-        raise  # standard output that cannot be written to, say
-    except Exception as error:
-        say_to_monitor(options.format, options.output, error)
-        raise
 
 
 def _with_settings(options: CheckOptions) -> CheckOptions:
@@ -53,6 +51,8 @@ def _check(options: CheckOptions) -> int:
     form = options.format or TEXT
     files = [_format_and_file(words) for words in options.also]
     _require_files_of_their_own(options, [path for _, path in files])
+    for path in (options.output, *(path for _, path in files)):
+        _require_place(path)
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     with limit(timeout):
         # Here for start-up. A file that cannot be meant is said before the machine is looked at, not after it.
@@ -120,6 +120,24 @@ def _require_files_of_their_own(options: CheckOptions, also: Sequence[str]) -> N
         taken.add(place)
 
 
+def _require_place(output: str | None) -> None:
+    """Raises BadUsage, in the words of `deliver`, where it is known beforehand that no file can be written there."""
+    if output is None or output == "-":
+        return
+    folder = os.path.dirname(os.path.realpath(output))
+    if os.path.isdir(output):
+        code = errno.EISDIR
+    elif os.path.exists(output) and not os.path.isfile(output):
+        return
+    elif not os.path.isdir(folder):
+        code = errno.ENOTDIR if os.path.exists(folder) else errno.ENOENT
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise BadUsage(f"cannot write {output}: {os.strerror(code)}")
+
+
 def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:
     """On a runner of GitHub's the report as the summary of the job. Raises BadUsage if it cannot be written."""
     from gpudoctor.reports.github import append_summary, summary_file  # here for start-up
@@ -130,6 +148,18 @@ def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: 
             append_summary(path, render("markdown", command, report, facts, duration_ms))
         except OSError as error:
             raise BadUsage(f"cannot write {path}, the summary of this job: {error.strerror}") from error
+
+
+@contextmanager
+def monitors_told(form: str | None, output: str | None) -> Iterator[None]:
+    """Why something in here could not be done is told to those who see standard output alone, and raised again."""
+    try:
+        yield
+    except OSError:
+        raise  # standard output that cannot be written to, say
+    except Exception as error:
+        say_to_monitor(form, output, error)
+        raise
 
 
 def say_to_monitor(form: str | None, output: str | None, error: Exception) -> None:
@@ -190,12 +220,9 @@ def _matches(id: str, patterns: Collection[str]) -> bool:
 
 
 def _unknown_id(pattern: str) -> str:
-    from difflib import get_close_matches
+    from gpudoctor.near_names import meant, near_checks  # here for start-up
 
-    near = get_close_matches(pattern, registry.checks, n=3, cutoff=0.5)
-    return f"there is no check {pattern!r}" + (
-        f"; is {' or '.join(near)} meant?" if near else "; see `gpudoctor explain`"
-    )
+    return f"there is no check {pattern!r}; {meant(near_checks(pattern, registry.checks), 'see `gpudoctor explain`')}"
 
 
 def wants_colour() -> bool:

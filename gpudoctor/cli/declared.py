@@ -118,7 +118,8 @@ Exits = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing where the exit code is 0.")]
 Timeout = Annotated[
-    float, typer.Option(metavar="SECONDS", help="No run takes longer than this.", callback=seconds_to_wait)
+    float,
+    typer.Option(min=SHORTEST, metavar="SECONDS", help="No run takes longer than this.", callback=seconds_to_wait),
 ]
 Pythons = Annotated[
     list[str] | None,

@@ -18,6 +18,7 @@ from gpudoctor.hooks.notify import require_target
 from gpudoctor.hooks.package_managers import has_json_actions
 from gpudoctor.hooks.wish import Wish
 from gpudoctor.machine import RootHost
+from gpudoctor.near_names import meant, near_names
 
 
 class HookOptions(NamedTuple):
@@ -63,12 +64,8 @@ def hook(options: HookOptions) -> int:
 
 def _kind(name: str) -> Kind:
     if name not in KINDS:
-        from difflib import get_close_matches
-
-        near = get_close_matches(name, KINDS, n=1)
-        raise BadUsage(
-            f"there is no hook {name!r}; " + (f"is {near[0]} meant?" if near else f"there are {', '.join(KINDS)}")
-        )
+        question = meant(near_names(name, KINDS), f"there are {', '.join(KINDS)}")
+        raise BadUsage(f"there is no hook {name!r}; {question}")
     return KINDS[name]
 
 

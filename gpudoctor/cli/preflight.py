@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from gpudoctor.cli import BadUsage
-from gpudoctor.cli.check import add_to_job_summary, deliver, say_to_monitor, wants_colour
+from gpudoctor.cli.check import add_to_job_summary, deliver, monitors_told, wants_colour
 from gpudoctor.cli.source import open_host
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.package_manager import PackageManager
@@ -36,13 +36,8 @@ class PreflightOptions(NamedTuple):
 
 def preflight(options: PreflightOptions) -> int:
     """Foresee, print or write the report. Returns the exit code, judged by what would become worse."""
-    try:
+    with monitors_told(options.format, options.output):
         return _preflight(options)
-    except OSError:
-        raise  # standard output that cannot be written to, say
-    except Exception as error:
-        say_to_monitor(options.format, options.output, error)
-        raise
 
 
 def _preflight(options: PreflightOptions) -> int:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from gpudoctor.cli.options import SHORTEST, TOO_LONG, CheckOptions
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
 from gpudoctor.host import BadSource
+from gpudoctor.near_names import meant, near_names
 from gpudoctor.reports.formats import FORMATS
 from gpudoctor.toml_files import LARGEST, Table, parse_toml, read_toml, require_keys
 
@@ -165,9 +166,6 @@ def _text(table: Table, key: str, path: str) -> str | None:
 def _one_of(table: Table, key: str, words: Sequence[str], path: str) -> str | None:
     value = _text(table, key, path)
     if value is not None and value not in words:
-        from difflib import get_close_matches
-
-        near = get_close_matches(value, words, n=1)
-        meant = f"is {near[0]!r} meant?" if near else f"it is {', '.join(words[:-1])} or {words[-1]}"
-        raise BadSource(f"{path}: {key} is not {value!r}; {meant}")
+        question = meant(near_names(value, words), f"it is {', '.join(words[:-1])} or {words[-1]}")
+        raise BadSource(f"{path}: {key} is not {value!r}; {question}")
     return value

@@ -4,7 +4,7 @@ import sys
 import time
 
 from gpudoctor.cli import BadUsage
-from gpudoctor.cli.check import add_to_job_summary, deliver, wants_colour
+from gpudoctor.cli.check import add_to_job_summary, deliver, monitors_told, wants_colour
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.registry import load_plugins
 from gpudoctor.reports.formats import FORMATS, render
@@ -17,6 +17,11 @@ _TIME = 30.0  # seconds: what takes longer hangs
 
 def triage(file: str | None, format: str, output: str | None) -> int:
     """Read the text, print or write the report. Returns the exit code, as of check. Raises BadUsage for no text."""
+    with monitors_told(format, output):
+        return _triage(file, format, output)
+
+
+def _triage(file: str | None, format: str, output: str | None) -> int:
     text = _text(file)
     began = time.monotonic()
     with limit(_TIME):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from gpudoctor.diagnose import Report, Severity, diagnose
 from gpudoctor.hooks.notify import deliver, require_target
-from gpudoctor.hooks.verdict import say
+from gpudoctor.hooks.verdict import first_line, say
 from gpudoctor.host import GLOBAL_TIMEOUT, BadSource
-from gpudoctor.last_look import State, came_since, changes_in_words, known_before, state_after, write_state
+from gpudoctor.last_look import State, changes_between, changes_in_words, known_before, state_after, write_state
 from gpudoctor.registry import NoPlugins
 from gpudoctor.state import make_folder, state_folder
 
@@ -28,6 +28,8 @@ def watch_command(words: Sequence[str]) -> int:
         return _watch(_options(words))
     except (BadSource, NoPlugins, OSError) as error:
         say(str(error))
+    except Exception as error:  # noqa: BLE001 - by itself Python would end with 1, which no timer could tell from a warning
+        say(f"its hook watch failed, so nothing is known ({type(error).__name__}: {first_line(error)})")
     except KeyboardInterrupt:
         say("interrupted")
     return COULD_NOT_TELL
@@ -76,7 +78,7 @@ def _report(options: WatchOptions) -> Report:
 
 def _subject(before: State, now: State) -> str:
     host = os.uname().nodename
-    came = came_since(before, now)
+    came = [*changes_between(before, now).came.values()]
     if not came:
         return f"gpudoctor on {host}: " + ("better" if now else "nothing is wrong any more")
     more = f" (and {len(came) - 1} more)" if len(came) > 1 else ""

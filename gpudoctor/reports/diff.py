@@ -8,7 +8,7 @@ from gpudoctor.diagnose import Outcome, Ranked, Severity, Status
 from gpudoctor.machine_parts import FOUND_BY
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import machine_summary
-from gpudoctor.reports.text import BOLD, DIM, STYLES, finding_lines, styled, wrapped
+from gpudoctor.reports.text import BOLD, DIM, STYLES, finding_lines, some_of, styled, wrapped
 
 
 class Labels(NamedTuple):
@@ -50,9 +50,11 @@ def verdict(changes: Changes) -> tuple[str, str]:
 
 def _first_told(changes: Changes) -> str:
     """How much of what is new may have been there before, when nobody could tell."""
-    unknown = [one.ranked for one in changes.new if one.before is None or one.before.status is Status.UNKNOWN]
-    counted = _counted(unknown)
-    return f" (of which could not be told before: {counted})" if counted else ""
+    severe = [one for one in changes.new if one.ranked.severity > Severity.INFO]
+    count = sum(one.before is None or one.before.status is Status.UNKNOWN for one in severe)
+    if not count:
+        return ""
+    return f" ({f'{count} of them ' if count < len(changes.worse) else ''}could not be told before)"
 
 
 def _lost(changes: Changes) -> str:
@@ -97,7 +99,7 @@ def as_text(changes: Changes, before: Side, after: Side, labels: Labels, duratio
 
 def _machine(facts: Facts) -> str:
     machine = machine_summary(facts)
-    kernel = f"kernel {machine.kernel}{'' if machine.kernel_running else ', not running'}" if machine.kernel else ""
+    kernel = f"kernel {machine.kernel_words}" if machine.kernel else ""
     driver = f"driver {machine.driver} loaded" if machine.driver else ""
     words = [word for word in (machine.os_name, machine.confinement, kernel, driver) if word]
     return " · ".join(words) or "an unknown system"
@@ -170,7 +172,7 @@ def _outcomes(changed: Sequence[ChangedOutcome]) -> Iterator[str]:
     for one in sorted(changed, key=lambda one: not one.after.matters):
         alike.setdefault((_short(one.before), _short(one.after)), []).append(one.after.check.id)
     for (before, after), ids in alike.items():
-        yield from wrapped(f"{before} -> {after} ({_some(ids)})", "  ", hanging="    ")
+        yield from wrapped(f"{before} -> {after} ({some_of(ids)})", "  ", hanging="    ")
 
 
 def _short(outcome: Outcome) -> str:
@@ -178,10 +180,6 @@ def _short(outcome: Outcome) -> str:
     if outcome.not_running:
         return f"not asked: {outcome.reason.partition(': ')[2] or outcome.reason}"
     return _state(outcome)
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _parts(parts: Sequence[ChangedPart], bold: str) -> Iterator[str]:
@@ -215,7 +213,7 @@ def _rows(changed: Sequence[ChangedPart]) -> Iterator[str]:
     for (before, after), names in alike.items():
         # A path with a value behind it is a line of its own.
         shared = len(names) >= _ALIKE and not any(name.startswith("/") for name in names)
-        for name in [_some(names, _ALIKE)] if shared else names:
+        for name in [some_of(names, _ALIKE)] if shared else names:
             rows.append((_order(before, after), names[0], f"{_mark(before, after)}{name}{_moved(before, after)}"))
     yield from (row for *_, row in sorted(rows, key=lambda row: row[0]))
 
@@ -254,7 +252,7 @@ def _environments(changed: Sequence[ChangedPart]) -> Iterator[str]:
         # A CUDA build first: it is what the environment is for.
         packages.sort(key=lambda words: not words.endswith(")"))
         words = ", ".join(
-            (own.after or own.before or "", *filter(None, (_some(packages, 4),)), *(f"found by {one}" for one in by))
+            (own.after or own.before or "", *filter(None, (some_of(packages, 4),)), *(f"found by {one}" for one in by))
         )
         yield f"{_mark(own.before, own.after)}{prefix}: {words}"
 

@@ -31,7 +31,8 @@ def headline(report: Report, facts: Facts) -> str:
 
 def _machine(report: Report, facts: Facts) -> str:
     machine = machine_summary(facts)
-    words = [in_words(machine.gpus) or "no GPU seen", f"driver {machine.driver}" if machine.driver else ""]
+    seen = in_words(machine.gpus) or ("no GPU seen" if machine.gpus_told else "which GPUs there are could not be told")
+    words = [seen, f"driver {machine.driver}" if machine.driver else ""]
     known = sum(ranked.acknowledged is not None for ranked in report.findings)
     words += [f"{known} acknowledged"] if known else []
     passed = [verdict for verdict in report.verdicts if verdict not in report.exits.failing]

@@ -35,7 +35,7 @@ def document_of(command: str, report: Report, facts: Facts, duration_ms: int) ->
         **({"untold": report.untold} if report.untold else {}),
     }
     if report.changes is not None:
-        document["changes"] = {"came": _changed(report.changes.came), "went": _changed(report.changes.went)}
+        document["changes"] = {name: _changed(state) for name, state in report.changes._asdict().items()}
     return document
 
 

@@ -44,6 +44,13 @@ class MachineSummary(NamedTuple):
     pythons: tuple[PythonSummary, ...]  # the environments that are in use, or have a framework
     trials: tuple[FrameworkTrial, ...]  # of `check --deep`
     usable_gpus: int | None  # with how many libcuda starts; None: it could not be told
+    driver_told: bool  # False: whether one is loaded could not be told
+    gpus_told: bool  # False: whether there are any could not be told
+
+    @property
+    def kernel_words(self) -> str:
+        """ "6.1.0-56-amd64", or "6.1.0-56-amd64, not running"; "" if it could not be told."""
+        return f"{self.kernel}, not running" if self.kernel and not self.kernel_running else self.kernel
 
 
 def machine_summary(facts: Facts) -> MachineSummary:
@@ -53,6 +60,7 @@ def machine_summary(facts: Facts) -> MachineSummary:
     driver = facts.get_for_words(LoadedDriver)
     confinement = facts.get_for_words(Confinement)
     asked = facts.get_for_words(DriverAnswers)
+    gpus = _gpu_names(facts)
     return MachineSummary(
         facts.host.source,
         "" if isinstance(system, Unavailable) else f"{system.id} {system.version}".strip(),
@@ -60,12 +68,14 @@ def machine_summary(facts: Facts) -> MachineSummary:
         "" if isinstance(kernel, Unavailable) else kernel.release,
         not isinstance(kernel, Unavailable) and kernel.running,
         "" if isinstance(driver, Unavailable) else driver.version,
-        _gpu_names(facts),
+        gpus or (),
         "" if isinstance(confinement, Unavailable) else _confinement(confinement),
         None if isinstance(asked, Unavailable) else (*asked.before.modules, *asked.before.nodes),
         _pythons(facts),
         _trials(facts),
         _usable_gpus(facts, driver, asked),
+        not isinstance(driver, Unavailable),
+        gpus is not None,
     )
 
 
@@ -100,8 +110,8 @@ def _usable_gpus(facts: Facts, driver: LoadedDriver | Unavailable, asked: Driver
     return cuda.device_count if cuda.return_code == 0 else 0
 
 
-def _gpu_names(facts: Facts) -> tuple[str, ...]:
-    """NVML's names; the table's where NVML has no answer; those of a text where there is no machine."""
+def _gpu_names(facts: Facts) -> tuple[str, ...] | None:
+    """NVML's names; the table's where NVML has no answer; those of a text where there is no machine. None: not told."""
     nvml = facts.get_for_words(Nvml)
     if not isinstance(nvml, Unavailable) and nvml.gpus:
         return tuple(gpu.name or f"GPU {gpu.number}: {gpu.return_name}" for gpu in nvml.gpus)
@@ -109,7 +119,8 @@ def _gpu_names(facts: Facts) -> tuple[str, ...]:
     if not isinstance(gpus, Unavailable):
         return tuple(gpu.label for gpu in gpus.gpus)
     named = facts.get_for_words(ComputeGpus)
-    return () if isinstance(named, Unavailable) else tuple(gpu.name for gpu in named.gpus if gpu.name)
+    names = () if isinstance(named, Unavailable) else tuple(gpu.name for gpu in named.gpus if gpu.name)
+    return names or (None if isinstance(nvml, Unavailable) else ())
 
 
 def _confinement(confinement: Confinement) -> str:

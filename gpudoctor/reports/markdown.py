@@ -36,7 +36,7 @@ def _machine(facts: Facts) -> Iterator[str]:
     machine = machine_summary(facts)
     rows = {
         "System": " · ".join(word for word in (machine.os_name, machine.confinement) if word),
-        "Kernel": machine.kernel + ("" if machine.kernel_running or not machine.kernel else ", not running"),
+        "Kernel": machine.kernel_words,
         "Driver": machine.driver,
         "GPU": in_words(machine.gpus),
     }

@@ -16,27 +16,26 @@ from gpudoctor.reports.machine import machine_summary
 from gpudoctor.reports.text import visible
 
 _STATES = {"error": "CRITICAL", "warning": "WARNING", "unknown": "UNKNOWN", "": "OK"}
-_LONGEST = 240  # characters of the first line's text: what monitors show in a table
+_LONGEST = 240  # characters of a line's text: what monitors show in a table
 _MOST = 20  # further lines; Nagios reads 4 KiB
 
 
 def as_nagios(command: str, report: Report, facts: Facts, duration_ms: int) -> str:
     """The state in it is the one of the exit code in the map "nagios"."""
     text = _plain(f"GPU {_STATES[report.failure]} - {headline(report, facts)}")
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST - 3]}..."
     lines = [f"{text} | {' '.join(_performance(report, facts, duration_ms))}", *_further(report)]
     return "\n".join(lines) + "\n"
 
 
 def as_failure(reason: str) -> str:
     """The line for a check that could not run at all; its exit code is 3."""
-    return _plain(f"GPU UNKNOWN - {reason}")[:_LONGEST] + "\n"
+    return _plain(f"GPU UNKNOWN - {reason}") + "\n"
 
 
 def _plain(text: str) -> str:
-    """In one line, and without the character that begins the performance data."""
-    return visible(text).replace("|", "/")
+    """In one line that is not too long, and without the character that begins the performance data."""
+    plain = visible(text).replace("|", "/")
+    return plain if len(plain) <= _LONGEST else f"{plain[: _LONGEST - 3]}..."
 
 
 def _performance(report: Report, facts: Facts, duration_ms: int) -> Iterator[str]:
@@ -46,7 +45,9 @@ def _performance(report: Report, facts: Facts, duration_ms: int) -> Iterator[str
     yield f"warnings={standing.count(Severity.WARNING)};0;;0"
     yield f"unknown={bool(report.untold) + sum(outcome.matters for outcome in report.outcomes)};;;0"
     yield f"acknowledged={len(report.findings) - len(standing)};;;0"
-    yield f"gpus={len(machine_summary(facts).gpus)};;;0"
+    machine = machine_summary(facts)
+    if machine.gpus_told:
+        yield f"gpus={len(machine.gpus)};;;0"
     yield f"time={duration_ms / 1000:.3f}s;;;0"
     nvml = facts.get_or_reason(Nvml)
     for gpu in () if isinstance(nvml, Unavailable) else nvml.gpus:
@@ -67,6 +68,6 @@ def _gauge(label: str, value: object, unit: str = "", most: object = None) -> It
 def _further(report: Report) -> Iterator[str]:
     for ranked in report.findings[:_MOST]:
         state = "ACKNOWLEDGED" if ranked.acknowledged else ranked.severity.name
-        yield _plain(f"{state} {ranked.check.id}: {ranked.headline}")[:_LONGEST]
+        yield _plain(f"{state} {ranked.check.id}: {ranked.headline}")
     if len(report.findings) > _MOST:
         yield f"and {len(report.findings) - _MOST} more"

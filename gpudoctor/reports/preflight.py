@@ -15,7 +15,7 @@ from gpudoctor.preflight.transaction import concerns_gpu
 from gpudoctor.registry import Facts
 from gpudoctor.reports.json_report import SCHEMA, finding_of, host_of, outcome_of
 from gpudoctor.reports.machine import SOURCES, machine_summary
-from gpudoctor.reports.text import BOLD, DIM, STYLES, finding_lines, styled, wrapped
+from gpudoctor.reports.text import BOLD, DIM, STYLES, finding_lines, some_of, styled, wrapped
 
 _LABELS = {"ok": "SAFE", "warning": "CAREFUL", "error": "NOT SAFE", "unknown": "UNKNOWN"}
 
@@ -71,7 +71,7 @@ def as_text(foresight: Foresight, facts: Facts, duration_ms: int, *, colour: boo
 def _machine(facts: Facts) -> str:
     machine = machine_summary(facts)
     where = SOURCES[machine.source]
-    kernel = f"kernel {machine.kernel}{'' if machine.kernel_running else ', not running'}" if machine.kernel else ""
+    kernel = f"kernel {machine.kernel_words}" if machine.kernel else ""
     driver = f"driver {machine.driver} loaded" if machine.driver else ""
     words = (f"gpudoctor {__version__}", machine.os_name, where, machine.confinement, kernel, driver)
     return " · ".join(word for word in words if word)
@@ -86,7 +86,7 @@ def _plan(foresight: Foresight, facts: Facts) -> Iterator[str]:
     }
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no changes"
     kept = [name for name in foresight.transaction.kept_back if is_of_interest(name)]
-    yield f"Plan: {foresight.transaction.source}: {said}{f'; kept back: {_some(kept)}' if kept else ''}"
+    yield f"Plan: {foresight.transaction.source}: {said}{f'; kept back: {some_of(kept)}' if kept else ''}"
     moves = [*_driver_moves(foresight, facts), *_kernel_moves(foresight, facts)]
     if moves:
         yield f"Then: {'; '.join(moves)}"
@@ -117,14 +117,9 @@ def _kernel_moves(foresight: Foresight, facts: Facts) -> Iterator[str]:
 
 
 def _named(findings: tuple[Ranked, ...]) -> str:
-    return _some(
+    return some_of(
         [ranked.check.id + (f" ({ranked.finding.subject})" if ranked.finding.subject else "") for ranked in findings]
     )
-
-
-def _some(names: list[str], most: int = 6) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def as_json(foresight: Foresight, facts: Facts, duration_ms: int) -> str:

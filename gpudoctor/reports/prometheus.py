@@ -42,7 +42,11 @@ def _metrics(
     statuses = [_Sample({"status": status}, report.status == status) for status in _STATUSES]
     yield "status", "1 for the status that the machine has, 0 for the others.", statuses
     yield "exit_code", "What the command ended with.", [_Sample({}, report.exit_code)]
-    yield "gpus", "GPUs that were seen.", [_Sample({}, len(machine.gpus))]
+    yield (
+        "gpus",
+        "GPUs that were seen; no sample where that could not be told.",
+        [_Sample({}, len(machine.gpus))] if machine.gpus_told else [],
+    )
     standing = Counter((ranked.severity, ranked.acknowledged is not None) for ranked in report.findings)
     counts = [
         _Sample({"severity": severity.name.lower(), "acknowledged": _truth(known)}, standing[severity, known])

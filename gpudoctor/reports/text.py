@@ -39,7 +39,7 @@ def as_text(report: Report, facts: Facts, duration_ms: int, *, colour: bool) -> 
 
 def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
     where = SOURCES[machine.source]
-    kernel = f"kernel {machine.kernel}{'' if machine.kernel_running else ', not running'}" if machine.kernel else ""
+    kernel = f"kernel {machine.kernel_words}" if machine.kernel else ""
     driver = f"driver {machine.driver} loaded" if machine.driver else ""
     words = [machine.os_name, where, machine.confinement, kernel, driver]
     yield from wrapped(
@@ -131,14 +131,14 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
         yield from _reasons(members)
     if not_recorded:
         named = f" ({', '.join(not_recorded)})" if len(not_recorded) < 4 else ""
-        yield from _labelled("unknown", f"{_counted(len(not_recorded))}: {_NOT_RECORDED}{named}", width, colour)
+        yield from _labelled("unknown", f"{_checks(len(not_recorded))}: {_NOT_RECORDED}{named}", width, colour)
     for (word, reason), count in idle.items():
-        checks = _counted(count)
+        checks = _checks(count)
         hanging = " " * (width + 1)
         yield from wrapped(f"{word.ljust(width)} {checks}: {reason}", "", DIM if colour else "", hanging=hanging)
 
 
-def _counted(count: int) -> str:
+def _checks(count: int) -> str:
     return f"{count} check{'s' if count > 1 else ''}"
 
 
@@ -198,6 +198,11 @@ def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
         words += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
     style = STYLES.get(report.status, "") if colour else ""
     yield from wrapped(f"{words} ({duration_ms} ms, exit code {report.exit_code})", "", style)
+
+
+def some_of(names: Sequence[str], most: int = 6) -> str:
+    """The first of them, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def sentence(words: str) -> str:

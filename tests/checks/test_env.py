@@ -191,6 +191,12 @@ def test_values_that_hide(value: str, left: str, words: str) -> None:
     assert found.severity is (Severity.ERROR if left == "none" else Severity.WARNING)
 
 
+def test_the_only_gpu_is_spoken_of_as_one() -> None:
+    found = only(VISIBLE, variables(CUDA_VISIBLE_DEVICES="1"), ComputeGpus(TWO.gpus[:1]), NVML)
+    told = "entry '1' names no GPU: there is only GPU 0; of 1 GPU programs see none."
+    assert found.summary == f"CUDA_VISIBLE_DEVICES is '1': {told}"
+
+
 @pytest.mark.parametrize("value", ["0,1,2,3", "0,1,"])
 def test_a_list_that_is_longer_than_the_machine_has_gpus_hides_none(value: str) -> None:
     found = only(VISIBLE, variables(CUDA_VISIBLE_DEVICES=value), TWO, NVML)

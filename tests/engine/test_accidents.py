@@ -118,16 +118,31 @@ def test_root_leaves_a_file_to_its_owner(call: Call, tmp_path: Path) -> None:
 def test_what_is_no_time_to_wait_is_a_mistake(command: str, seconds: str, call: Call) -> None:
     done = call(*command.split(), f"--timeout={seconds}")
     assert (done.code, done.out) == (3, "")
-    assert "a number of seconds, at least 0.1, not" in " ".join(done.err.split())
+    said = " ".join(done.err.split())
+    assert "a number of seconds, at least 0.1, not" in said or "is not in the range x>=0.1" in said
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("option", ["--also=json=", "--output="])
+@pytest.mark.parametrize(
+    ("place", "why"), [("none/x", "No such file or directory"), ("", "Is a directory"), ("file/x", "Not a directory")]
+)
+def test_a_place_where_no_file_can_be_is_said_before_the_machine_is_looked_at(
+    place: str, why: str, option: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(check_command, "diagnose_with", _fail_with(AssertionError("looked")))
+    done = call("check", "--snapshot", BROKEN, f"{option}{tmp_path}/{place}")
+    assert done == (3, "", f"gpudoctor: cannot write {tmp_path}/{place}: {why}\n")
+
+
+@full_device
 @pytest.mark.parametrize("more", [[], ["--output", "OUT"]], ids=["printed", "written"])
 def test_a_file_that_cannot_be_written_keeps_nothing_back(more: list[str], call: Call, tmp_path: Path) -> None:
     good, out = tmp_path / "good.json", tmp_path / "out"
-    also = ["--also", f"json={tmp_path}/none/x", "--also", f"json={good}"]
+    also = ["--also", "json=/dev/full", "--also", f"json={good}"]
     done = call("check", "--snapshot", BROKEN, *also, *(word.replace("OUT", str(out)) for word in more))
-    assert (done.code, done.err) == (3, f"gpudoctor: cannot write {tmp_path}/none/x: No such file or directory\n")
+    assert (done.code, done.err) == (3, "gpudoctor: cannot write /dev/full: No space left on device\n")
     assert "kernel.headers-missing" in (out.read_text() if more else done.out)
     assert '"kernel.headers-missing"' in good.read_text()
 
@@ -178,3 +193,17 @@ def test_quiet_is_quiet_while_a_baseline_is_saved(call: Call, tmp_path: Path) ->
     known = tmp_path / "known.toml"
     assert call("check", "--snapshot", BROKEN, "--save-baseline", str(known), "--quiet") == (0, "", "")
     assert "kernel.headers-missing" in known.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"schema": 1, "answers": []}', "not a snapshot: its answers are no object"),
+        ('{"schema": 2, "answers": []}', "snapshot of schema 2; this gpudoctor reads schema 1"),
+        ('{"schema": 2, "answers": {}}', "snapshot of schema 2; this gpudoctor reads schema 1"),
+    ],
+)
+def test_what_is_wrong_with_a_snapshot_is_said(text: str, said: str, call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    assert call("check", "--snapshot", str(path)) == (3, "", f"gpudoctor: {path}: {said}\n")

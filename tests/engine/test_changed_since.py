@@ -54,7 +54,7 @@ def test_other_formats_show_the_whole_report_when_something_has_changed(
     require_described(told)
     assert told["exit_code"] == first.code == 2
     assert [(one["id"], one["severity"]) for one in told["changes"]["came"]] == [("kernel.headers-missing", "error")]
-    assert told["changes"]["went"] == []
+    assert told["changes"]["went"] == told["changes"]["eased"] == []
     assert call(*check(BROKEN, memory, "--format", "json")) == (0, "", "")
     path = tmp_path / "report.md"
     assert call(*check(HEALTHY, memory, "--format", "markdown", "--output", str(path))) == (0, "", "")
@@ -114,7 +114,9 @@ def test_what_is_acknowledged_is_no_news_and_is_when_that_ends(call: Call, memor
     assert call("check", "--snapshot", BROKEN, "--save-baseline", str(known)).code == 0
     assert call(*check(BROKEN, memory, "--baseline", str(known))) == (0, "", "")
     known.write_text("")
-    assert call(*check(BROKEN, memory, "--baseline", str(known))).out.startswith("New:\n  ERROR The headers")
+    assert call(*check(BROKEN, memory, "--baseline", str(known))).out.startswith(
+        "No longer acknowledged:\n  ERROR The headers"
+    )
 
 
 def test_a_check_that_was_left_out_has_not_been_mended(call: Call, memory: str) -> None:

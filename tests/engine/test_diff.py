@@ -191,6 +191,23 @@ def test_what_can_no_longer_be_told_is_not_taken_for_fine() -> None:
     assert _lost(matters=False).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ((Status.UNKNOWN, Status.UNKNOWN), "New: 2 errors (could not be told before)."),
+        ((Status.UNKNOWN, Status.OK), "New: 2 errors (1 of them could not be told before)."),
+        ((Status.OK, Status.OK), "New: 2 errors."),
+    ],
+)
+def test_what_may_have_been_there_before_is_said(before: tuple[Status, Status], said: str) -> None:
+    load_plugins()
+    checks = [registry.checks[id] for id in ("driver.library-mismatch", "driver.nvml-failed")]
+    was = [Outcome(check, status, reason="no answer") for check, status in zip(checks, before, strict=True)]
+    new = tuple(Ranked(check, Finding("It is ill."), Severity.ERROR, ()) for check in checks)
+    now = tuple(Outcome(one.check, Status.FOUND, (one.finding,)) for one in new)
+    assert verdict(changes_between(_outcomes(*was), Side(facts_of(), Report(now, new)))) == ("WORSE", said)
+
+
 def test_a_finding_of_which_nothing_can_be_told_any_more_is_not_mended() -> None:
     load_plugins()
     check = registry.checks["driver.library-mismatch"]

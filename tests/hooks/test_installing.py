@@ -145,7 +145,7 @@ def test_the_list_tells_which_hooks_are_there(system: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["kernal"], "there is no hook 'kernal'; is kernel meant?"),
+        (["kernal"], "there is no hook 'kernal'; is 'kernel' meant?"),
         (["--install"], "which hook? There are apt, kernel,"),
         (["apt", "--install", "--remove"], "two wishes"),
         (["zypper", "--enforce"], "can stop nothing"),

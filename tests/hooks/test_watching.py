@@ -169,6 +169,7 @@ def test_a_subject_that_could_not_be_judged_is_not_taken_for_mended() -> None:
 def test_that_it_could_not_be_told_is_news_by_itself() -> None:
     said = words(report(("a.b", Status.UNKNOWN, ERROR, "")))
     assert said.startswith("New:\n  UNKNOWN a.b could not be told: no answer in 10 s\n")
+    assert said.endswith("`gpudoctor check` shows all of it with its proof.\n"), "there is nothing to repair"
     assert "1 more as before." in said
 
 
@@ -182,7 +183,14 @@ def test_a_cause_that_covers_a_known_problem_is_told_without_declaring_that_one_
 
 def test_a_warning_that_becomes_an_error_is_told_again() -> None:
     assert words(report(("a.b", Status.FOUND, WARNING, "A is ill."))) == ""
-    assert words(report(("a.b", Status.FOUND, ERROR, "A is dying."))).startswith("New:\n  ERROR A is dying.\n")
+    assert words(report(("a.b", Status.FOUND, ERROR, "A is dying."))).startswith("Worse:\n  ERROR A is dying.\n")
+
+
+def test_an_error_that_becomes_a_warning_is_told() -> None:
+    before = {("a.b", "", ""): Known("ERROR", "A is dying.", "Do this.")}
+    eased = report(("a.b", Status.FOUND, WARNING, "A is ill."))
+    assert words(eased, before) == "Less severe than before:\n  WARNING A is ill.\n"
+    assert words(eased, state_after(eased, before)) == ""
 
 
 def test_notes_wake_nobody() -> None:
@@ -310,3 +318,13 @@ def test_the_memory_is_written_whole(files: Path, watched: Watch, tmp_path: Path
     assert all(len(row) == 6 for row in rows)
     listed = subprocess.run(("ls", "-A", str(tmp_path / "state")), capture_output=True, text=True, check=True)
     assert listed.stdout == "watch.json\n"
+
+
+def test_our_own_bug_is_a_sentence_and_no_warning(watched: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Report:
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr(watch, "_report", fail)
+    code, told, errors = watched()
+    assert (code, told) == (3, "")
+    assert errors == "gpudoctor: its hook watch failed, so nothing is known (IndexError: tuple index out of range)\n"

@@ -121,7 +121,7 @@ expires = 2027-01-31
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (GOOD.replace("mps-stale", "mps-stael"), "finding 1: there is no check 'gpu.mps-stael'; is gpu.mps-stale"),
+        (GOOD.replace("mps-stale", "mps-stael"), "finding 1: there is no check 'gpu.mps-stael'; is 'gpu.mps-stale'"),
         (GOOD.replace("gpu.mps-stale", "zzz"), "there is no check 'zzz'; see `gpudoctor explain`"),
         (GOOD.replace("2027-01-31", "2027-02-31"), "no TOML"),
         (GOOD.replace("2027-01-31", '"next year"'), "expires is a day like 2027-01-31, not next year"),

@@ -13,6 +13,7 @@ import jsonschema
 import junitparser
 import pytest
 from command_line import GPUDOCTOR, Call, calls
+from gpu_machines import facts as facts_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from json_schema import require_described
@@ -23,10 +24,14 @@ from reported import EVIL, FULL, KNOWN, found, machine, report, undecided
 from gpudoctor.cli import declared
 from gpudoctor.diagnose import Report, Severity
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
+from gpudoctor.facts.answers import Nvml
+from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.pci import PciGpus
 from gpudoctor.preflight.foresee import Foresight
 from gpudoctor.preflight.transaction import Transaction
 from gpudoctor.reports.formats import FORMATS, render
 from gpudoctor.reports.github import MOST, SUMMARY_LIMIT, append_summary
+from gpudoctor.reports.nagios import as_failure
 
 MACHINES = Path(__file__).parents[1] / "machines"
 BROKEN, HEALTHY = MACHINES / "bookworm-kernel-upgraded-no-headers.json", MACHINES / "bookworm-healthy.json"
@@ -507,3 +512,42 @@ def test_a_reader_that_goes_away_is_no_crash(form: str) -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+def test_what_cannot_be_told_of_a_disk_is_not_shown_as_known(tmp_path: Path, call: Call) -> None:
+    for folder in ("etc", "boot", "usr/lib/modules/6.1.0-50-amd64"):
+        (tmp_path / "disk" / folder).mkdir(parents=True)
+    (tmp_path / "disk/boot/vmlinuz-6.1.0-50-amd64").touch()
+    (tmp_path / "disk/etc/os-release").write_text('ID=debian\nVERSION_ID="12"\n')
+    snapshot = str(tmp_path / "disk.json")
+    assert call("snapshot", "--root", str(tmp_path / "disk"), "--output", snapshot).code == 0
+    for source in (["--root", str(tmp_path / "disk")], ["--snapshot", snapshot]):
+        told = {form: call("check", *source, "--format", form).out for form in ("nagios", "npd", "prometheus", "html")}
+        assert told["nagios"].startswith("GPU OK - which GPUs there are could not be told | ")
+        assert "gpus=" not in told["nagios"]
+        assert told["npd"] == "GPU ok: which GPUs there are could not be told\n"
+        assert "gpudoctor_gpus gauge" in told["prometheus"]
+        assert not re.search(r"^gpudoctor_gpus ", told["prometheus"], re.MULTILINE)
+        assert "none loaded" not in told["html"]
+    empty = facts_with(LoadedDriver("", "", "", "", {}), PciGpus(()), without=(Nvml,))
+    assert "none loaded" in render("html", "check", report(), empty, 1), "of a machine that runs it is known"
+    assert "GPU OK - no GPU seen | " in render("nagios", "check", report(), empty, 1)
+    assert " gpus=0;" in render("nagios", "check", report(), empty, 1)
+
+
+def test_a_line_that_was_cut_says_so() -> None:
+    told = shown("nagios", report(found(summary="x" * 999), undecided()))
+    assert [line.endswith("...") for line in told.splitlines()] == [False, True]
+    assert len(told.splitlines()[1]) == 240
+    assert as_failure("y" * 999).endswith("y...\n")
+
+
+@pytest.mark.parametrize(
+    "words", ["check --format nagios --nope", "check --nope --format=nagios", "preflight --format nagios --timeout x"]
+)
+def test_monitors_are_told_of_wrong_usage_that_typer_finds(words: str, call: Call) -> None:
+    done = call(*words.split())
+    assert done.code == 3
+    assert done.out.startswith("GPU UNKNOWN - ")
+    assert done.out.count("\n") == 1
+    assert "Usage: gpudoctor" in done.err

@@ -177,6 +177,14 @@ def test_every_format_says_that_nothing_is_known(form: str, tmp_path: Path, capf
         assert "Nothing in the text is known" in told["message"]["text"]
 
 
+@pytest.mark.parametrize("form", ["nagios", "npd"])
+def test_monitors_are_told_why_no_text_was_read(form: str, capfd: pytest.CaptureFixture[str]) -> None:
+    done = calls(capfd)("triage", "/no/such/file", "--format", form)
+    assert done.code == 3
+    assert "/no/such/file: No such file or directory" in done.out
+    assert done.out.count("\n") == 1
+
+
 @pytest.fixture
 def call(capfd: pytest.CaptureFixture[str]) -> Call:
     return calls(capfd)
@@ -211,3 +219,4 @@ def test_nothing_is_said_to_be_explained_by_what_was_not_found(tmp_path: Path, c
     assert blocked
     assert not [reason for reason in blocked if reason.startswith("explained by")]
     assert blocked[0].startswith("unknown for the same reason as ")
+    assert "explained</span>" not in call("triage", str(tmp_path / "paste"), "--format", "html").out

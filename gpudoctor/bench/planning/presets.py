@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from gpudoctor.bench.planning.architecture import Architecture
 from gpudoctor.bench.planning.layers import BadArchitecture, Shape
 from gpudoctor.bench.planning.text import read_architecture
+from gpudoctor.near_names import meant, near_names
 
 
 class Preset(NamedTuple):
@@ -72,10 +72,10 @@ def net_named(text: str, image: Shape | None = None) -> NamedNet:
     # A text has several words, or one that is a layer: with a number behind its kind.
     if re.fullmatch(r"[a-z][\w.+-]*", name) and not re.match(r"(conv|fc|res|pool)\d|pool$|gap$", name):
         near = [known for known in PRESETS if known.startswith(name) or name.startswith(known)]
-        near = near or get_close_matches(name, PRESETS, n=2, cutoff=0.5)
-        meant = f"; is {' or '.join(near)} meant?" if near else "."
+        near = near or near_names(name, PRESETS, most=2, likeness=0.5)
+        question = f"; {meant(near, '')}" if near else "."
         raise BadArchitecture(
-            f"There is no preset {text.strip()[:60]!r}{meant} (Presets: {', '.join(PRESETS)}. The text of a net would "
-            f'be "28x28x1: conv16 pool fc10".)'
+            f"There is no preset {text.strip()[:60]!r}{question} (Presets: {', '.join(PRESETS)}. The text of a net "
+            f'would be "28x28x1: conv16 pool fc10".)'
         )
     return NamedNet(read_architecture(text, image), "")

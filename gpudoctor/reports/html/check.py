@@ -227,6 +227,8 @@ def _row(outcome: Outcome) -> tuple[Node, Node, Node]:
 
 
 def _word(outcome: Outcome) -> str:
+    if outcome.same_reason:
+        return "unknown for a reason told above"
     return "not asked" if outcome.not_running else _WORDS.get(outcome.status, outcome.status.value)
 
 

@@ -41,8 +41,8 @@ def machine_lead(machine: MachineSummary) -> Element:
         ("Looked at", _SOURCES[machine.source]),
         ("System", machine.os_name or machine.os),
         ("Confined in", machine.confinement),
-        ("Kernel", f"{machine.kernel}{'' if machine.kernel_running else ', not running'}" if machine.kernel else ""),
-        ("Driver", f"{machine.driver} loaded" if machine.driver else "" if machine.source == "text" else "none loaded"),
+        ("Kernel", machine.kernel_words),
+        ("Driver", f"{machine.driver} loaded" if machine.driver else "none loaded" if machine.driver_told else ""),
         ("GPUs", ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())),
         (
             "Before the driver was asked",
