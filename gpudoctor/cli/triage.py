@@ -6,6 +6,7 @@ import time
 from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import deliver, wants_colour
 from gpudoctor.exit_codes import ExitRule
+from gpudoctor.plain_files import read_named
 from gpudoctor.registry import load_plugins
 from gpudoctor.reports.formats import FORMATS, render
 from gpudoctor.triage.judge import triage as judge
@@ -40,16 +41,9 @@ def triage(file: str | None, format: str, output: str | None) -> int:
 
 def _text(file: str | None) -> str:
     name = "standard input" if file in (None, "-") else file
-    try:
-        if file is None or file == "-":
-            if sys.stdin.isatty():
-                print("Paste the text here; Ctrl-D on a line of its own ends it.", file=sys.stderr)
-            data = sys.stdin.buffer.read(_MOST_BYTES)
-        else:
-            with open(file, "rb") as source:
-                data = source.read(_MOST_BYTES)
-    except OSError as error:
-        raise BadUsage(f"{name}: {error.strerror}") from error
+    if file in (None, "-") and sys.stdin is not None and sys.stdin.isatty():
+        print("Paste the text here; Ctrl-D on a line of its own ends it.", file=sys.stderr)
+    data = read_named(file or "-", _MOST_BYTES, standard_input=True)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # PowerShell writes its redirections so
         text = data.decode("utf-16", "replace")
     else:
