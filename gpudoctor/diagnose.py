@@ -26,7 +26,7 @@ class Severity(enum.IntEnum):
 class Status(enum.Enum):
     OK = "ok"
     FOUND = "found"
-    BLOCKED = "blocked"  # explained by a cause that was found before it
+    BLOCKED = "blocked"  # explained by a cause that was found before it, or unknown for the reason of one before it
     UNKNOWN = "unknown"  # a fact could not be had
     CRASHED = "crashed"  # our bug
     SKIPPED = "skipped"  # deselected, or not applicable here
@@ -164,6 +164,7 @@ class Report(NamedTuple):
     exits: ExitRule = ExitRule()
     changes: "Changes | None" = None  # since the last look, where somebody asked for them
     untold: str = ""  # why nothing at all could be judged, "" where something was
+    text_file: str = ""  # where a text was read instead of a machine: its file, as the user names it, "" if it has none
 
     @property
     def status(self) -> str:
@@ -268,19 +269,17 @@ def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, O
     if not own.findings:  # unknown: what is wrong in one Python environment does not tell why
         roots = [root for root in roots if any(not finding.environment for finding in root.findings)]
     if not roots:
-        return _blocked(own, same[0]) if same else own
+        return _blocked(own, same[0], f"unknown for the same reason as {same[0].check.id}") if same else own
     left = tuple(f for f in own.findings if not any(_explains(g, f) for root in roots for g in root.findings))
     if left:
         return own._replace(findings=left)
     # The findings are kept: what fired is shown as explained, what could not be told is not.
     cause = next((root for root in roots for g in root.findings for f in own.findings[:1] if _explains(g, f)), roots[0])
-    return _blocked(own, cause)
+    return _blocked(own, cause, f"explained by {cause.check.id}")
 
 
-def _blocked(own: Outcome, cause: Outcome) -> Outcome:
-    return own._replace(
-        status=Status.BLOCKED, reason=f"explained by {cause.check.id}", matters=False, cause=cause.check.id
-    )
+def _blocked(own: Outcome, cause: Outcome, words: str) -> Outcome:
+    return own._replace(status=Status.BLOCKED, reason=words, matters=False, cause=cause.check.id)
 
 
 def _explains(cause: Finding, consequence: Finding) -> bool:

@@ -1,4 +1,4 @@
-"""The one folder that gpudoctor writes to, and how it writes there: whole files, and safe on the disk at once."""
+"""The one folder that gpudoctor writes to of itself, and how it writes: whole files, and safe on the disk at once."""
 
 import os
 import stat
@@ -48,12 +48,35 @@ def replace_file(path: str, data: bytes, *, mode: int = 0o600, owner: tuple[int,
     beside = f"{path}.gpudoctor-new"
     with suppress(FileNotFoundError):
         os.unlink(beside)  # of a run that was killed
+    _replace(path, data, beside, 0o600, mode, owner)
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """As `replace_file`, for a file of the user's: its mode is what it was, or of a new one what the umask leaves; root
+    leaves it to its owner. Raises OSError.
+    """
+    # Two runs may write the same file at the same time: neither takes the other's half for its own.
+    beside = f"{path}.{os.urandom(4).hex()}.gpudoctor-new"
+    try:
+        old = os.stat(path)
+    except FileNotFoundError:
+        _replace(path, data, beside, 0o666, None, None)
+        return
+    ours = os.geteuid() != 0 or (old.st_uid, old.st_gid) == (0, 0)
+    _replace(path, data, beside, 0o600, stat.S_IMODE(old.st_mode), None if ours else (old.st_uid, old.st_gid))
+
+
+def _replace(
+    path: str, data: bytes, beside: str, first_mode: int, mode: int | None, owner: tuple[int, int] | None
+) -> None:
+    """`first_mode`: before anything else is known of it, less the umask. `mode`: None leaves it so."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
+    with os.fdopen(os.open(beside, flags, first_mode), "wb") as file:
         try:
             if owner is not None:
                 os.fchown(file.fileno(), *owner)
-            os.fchmod(file.fileno(), mode)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             if os.path.exists(path):
                 for name in os.listxattr(path):
                     with suppress(OSError):  # a label that only the system may set: it sets its own

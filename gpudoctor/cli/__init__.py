@@ -1,10 +1,12 @@
 """The command line. Each command opens a host, calls one function, prints, and gives an exit code.
 
-`main` keeps two doors: the common spellings of `check`, `hook run`, `--version` and `--help` do not wait for typer to
-be imported (measured: it doubles the time of a check); everything else, and everything wrong, goes through typer.
+`main` keeps two doors: the common spellings of `check`, `triage`, `hook run`, `--version` and `--help` do not wait for
+typer to be imported (measured: it doubles the time of a check); everything else, and everything wrong, goes through
+typer.
 """
 
 import sys
+from contextlib import suppress
 
 COULD_NOT_TELL = 3  # exit code: also bad usage, which must not look like a sick machine
 
@@ -18,41 +20,67 @@ def run(arguments: list[str]) -> int:
     """One command line. Returns the exit code; prints answers to standard output, everything else to standard error."""
     if sys.stdout is None or sys.stderr is None:
         _stand_in_for_closed_streams()
-    if arguments == ["--version"]:
-        from gpudoctor.cli.version import version_lines
-
-        print(version_lines(), end="")
-        return 0
-    if arguments == ["--help"]:
-        print(prepared_help(), end="")
-        return 0
     if arguments[:2] == ["hook", "run"]:
         from gpudoctor.hooks.run import run_hook  # a package manager waits: only what this hook needs is imported
 
         return run_hook(arguments[2:])
-    from gpudoctor.host import BadSource  # here for start-up: the answers above need nothing
-    from gpudoctor.registry import NoPlugins
-
     try:
         code = _run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except (BadSource, NoPlugins, BadUsage) as error:
-        print(f"gpudoctor: {error}", file=sys.stderr)
-        return COULD_NOT_TELL
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`). Python would complain once more when it closes the stream at exit.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_TELL
-    except OSError as error:  # a full disk under standard output, say
-        print(f"gpudoctor: {error}", file=sys.stderr)
-        return COULD_NOT_TELL
+        return code
     except KeyboardInterrupt:
-        print("gpudoctor: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
-    return code
+    except BrokenPipeError:
+        pass  # the reader has seen enough (`| head`)
+    except Exception as error:  # noqa: BLE001 - by itself Python would end with 1, which says that there are warnings
+        _complain(_in_words(error))
+    _let_go_of_dead_streams()
+    return COULD_NOT_TELL
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong, for the user. What nobody foresaw is our own bug, and its traceback is printed before that."""
+    from gpudoctor.host import BadSource  # here for start-up: a run that ends well needs none of them
+    from gpudoctor.registry import NoPlugins
+
+    match error:
+        case BadUsage() | BadSource() | NoPlugins():
+            return str(error)
+        case OSError(filename=str(name), strerror=str(reason)):
+            return f"{name}: {reason}"
+        case OSError(strerror=str(reason)):  # a full disk under standard output, say
+            return f"cannot print: {reason}"
+    from traceback import format_exception
+
+    with suppress(OSError):
+        print("".join(format_exception(error)), end="", file=sys.stderr)
+    return f"{own_bug(error)}: please report it with the lines above"
+
+
+def own_bug(error: Exception) -> str:
+    """What to call something that nobody foresaw, in one line."""
+    said = " ".join(str(error).split())
+    return f"our own bug ({type(error).__name__}{said and f': {said}'})"
+
+
+def _complain(words: str) -> None:
+    """Nobody need be listening there: that is no reason to end in another way."""
+    with suppress(OSError):
+        print(f"gpudoctor: {words}", file=sys.stderr)
+
+
+def _let_go_of_dead_streams() -> None:
+    """What cannot be written now cannot be at exit either, where Python would complain, and end with its own code."""
+    import os
+
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _stand_in_for_closed_streams() -> None:
@@ -81,6 +109,14 @@ class BadUsage(Exception):
 
 
 def _run(arguments: list[str]) -> int:
+    if arguments == ["--version"]:
+        from gpudoctor.cli.version import version_lines
+
+        print(version_lines(), end="")
+        return 0
+    if arguments == ["--help"]:
+        print(prepared_help(), end="")
+        return 0
     if arguments[:1] == ["check"]:
         from gpudoctor.cli.options import quick_check_options
 
@@ -92,6 +128,17 @@ def _run(arguments: list[str]) -> int:
             from gpudoctor.cli.check import check
 
             return check(options)
+    if arguments[:1] == ["triage"]:
+        from gpudoctor.cli.options import quick_triage_options
+
+        asked = quick_triage_options(arguments[1:])
+        if asked is not None:
+            import gc
+
+            gc.disable()  # as above
+            from gpudoctor.cli.triage import triage
+
+            return triage(*asked)
     from gpudoctor.cli.app import run_app
 
     return run_app(arguments)

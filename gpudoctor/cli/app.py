@@ -27,6 +27,7 @@ from gpudoctor.cli.declared import (
     SnapshotFile,
     Timeout,
     completed_by,
+    seconds_to_wait,
 )
 from gpudoctor.cli.options import CheckOptions
 
@@ -62,7 +63,14 @@ def run_app(arguments: list[str]) -> int:
         if error.exit_code:
             error.show()
         return COULD_NOT_TELL if error.exit_code else 0
-    except typer.Abort:
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer would end with 1, which says that there are warnings
+            raise end.__context__ from None
+        raise
+    except typer.Abort as abort:
+        # Nothing here asks through typer: what it takes for the user's Ctrl-C or Ctrl-D is what happened in a command.
+        if abort.__cause__ is not None:
+            raise abort.__cause__ from None
         print("gpudoctor: aborted", file=sys.stderr)
         return COULD_NOT_TELL
     return code if isinstance(code, int) else 0
@@ -91,7 +99,11 @@ def check_command(
     expect_gpus: Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="SECONDS", help="No run takes longer than this. [default: 20, with --deep 600]"),
+        typer.Option(
+            metavar="SECONDS",
+            help="No run takes longer than this. [default: 20, with --deep 600]",
+            callback=seconds_to_wait,
+        ),
     ] = None,
     python: Pythons = None,
     deep: Annotated[
@@ -191,7 +203,8 @@ def fix_command(
     kernel: KernelName = None,
     snapshot: SnapshotFile = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="No diagnosis takes longer than this.")
+        float,
+        typer.Option(metavar="SECONDS", help="No diagnosis takes longer than this.", callback=seconds_to_wait),
     ] = 20.0,
     python: Pythons = None,
 ) -> int:

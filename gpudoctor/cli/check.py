@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 
-from gpudoctor.cli import BadUsage
+from gpudoctor.cli import COULD_NOT_TELL, BadUsage, own_bug
 from gpudoctor.cli.options import CheckOptions
 from gpudoctor.cli.source import open_host
 from gpudoctor.diagnose import Check, Report, diagnose
@@ -23,8 +23,10 @@ def check(options: CheckOptions) -> int:
     try:
         options = _with_settings(options)
         return _check(options)
-    except (BadUsage, BadSource, NoPlugins) as error:
-        say_to_monitor(options.format, options.output, str(error))
+    except OSError:
+        raise  # standard output that cannot be written to, say
+    except Exception as error:
+        say_to_monitor(options.format, options.output, error)
         raise
 
 
@@ -50,8 +52,14 @@ def _check(options: CheckOptions) -> int:
     timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
     form = options.format or TEXT
     files = [_format_and_file(words) for words in options.also]
+    _require_files_of_their_own(options, [path for _, path in files])
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     with limit(timeout):
+        # Here for start-up. A file that cannot be meant is said before the machine is looked at, not after it.
+        if options.baseline is not None or options.save_baseline is not None:
+            from gpudoctor.cli.baseline import acknowledged_before
+
+            known = acknowledged_before(options)
         facts = Facts(
             open_host(options.root, options.kernel, options.snapshot, timeout, options.python),
             {ExpectedGpus: ExpectedGpus(options.expect_gpus), DeepWanted: DeepWanted(options.deep)},
@@ -63,7 +71,7 @@ def _check(options: CheckOptions) -> int:
     if options.baseline is not None or options.save_baseline is not None:
         from gpudoctor.cli.baseline import with_acknowledged  # here for start-up
 
-        report = with_acknowledged(report, options)
+        report = with_acknowledged(report, known, options)
     duration_ms = round((time.monotonic() - began) * 1000)
 
     def tell(report: Report) -> int:
@@ -74,13 +82,21 @@ def _check(options: CheckOptions) -> int:
             add_to_job_summary("check", report, facts, duration_ms)
         return report.exit_code
 
+    failures = []
     for name, path in files:
-        deliver(render(name, "check", report, facts, duration_ms), path)
+        try:
+            deliver(render(name, "check", report, facts, duration_ms), path)
+        except BadUsage as error:  # no reason to keep back what was found
+            failures.append(error)
     if options.changed_since is not None:
         from gpudoctor.cli.changed_since import tell_changes  # here for start-up
 
-        return tell_changes(report, options, tell)
-    return tell(report)
+        code = tell_changes(report, options, tell)
+    else:
+        code = tell(report)
+    for failure in failures:
+        print(f"gpudoctor: {failure}", file=sys.stderr)
+    return COULD_NOT_TELL if failures else code
 
 
 def _format_and_file(words: str) -> tuple[str, str]:
@@ -88,6 +104,20 @@ def _format_and_file(words: str) -> tuple[str, str]:
     if name not in FORMATS or path in ("", "-"):
         raise BadUsage(f"--also {words}: a format and a file are meant, as in --also junit=report.xml")
     return name, path
+
+
+def _require_files_of_their_own(options: CheckOptions, also: Sequence[str]) -> None:
+    """Raises BadUsage where a file would be written over another one that this run writes or reads."""
+    written = [options.output, options.changed_since, *also]
+    taken: set[str] = set()
+    # The file of acknowledged findings is read and written on purpose.
+    for name in (options.snapshot, options.config, options.save_baseline or options.baseline, *written):
+        if name is None or name == "-" or (os.path.exists(name) and not os.path.isfile(name)):
+            continue  # what is no file, like /dev/null, takes all that comes
+        place = os.path.realpath(name)
+        if place in taken:
+            raise BadUsage(f"{name} is named twice: each file that is read or written is a file of its own")
+        taken.add(place)
 
 
 def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: int) -> None:
@@ -102,10 +132,11 @@ def add_to_job_summary(command: str, report: Report, facts: Facts, duration_ms: 
             raise BadUsage(f"cannot write {path}, the summary of this job: {error.strerror}") from error
 
 
-def say_to_monitor(form: str | None, output: str | None, reason: str) -> None:
+def say_to_monitor(form: str | None, output: str | None, error: Exception) -> None:
     """Monitors show standard output and nothing else: what keeps a check from running belongs there as well."""
     if output is not None or sys.stdout is None:
         return
+    reason = str(error) if isinstance(error, (BadUsage, BadSource, NoPlugins)) else own_bug(error)
     match form:
         case "nagios":
             from gpudoctor.reports.nagios import as_failure
@@ -178,6 +209,8 @@ def deliver(text: str, output: str | None) -> None:
 
     What is there and is no file, like /dev/null or a pipe, is written to: renaming a file to it would take its place.
     """
+    if output == "":  # a shell's variable that is not set
+        raise BadUsage("--output names no file")
     if output is None or output == "-":
         if sys.stdout is None:
             raise BadUsage("standard output is closed, so there is nowhere to print to; --output names a file")
@@ -194,22 +227,8 @@ def deliver(text: str, output: str | None) -> None:
             with open(output, "w", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(text)
             return
-        _replace(target, text)
+        from gpudoctor.state import write_whole  # here for start-up
+
+        write_whole(target, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise BadUsage(f"cannot write {output}: {error.strerror}") from error
-
-
-def _replace(target: str, text: str) -> None:
-    from tempfile import NamedTemporaryFile
-
-    with NamedTemporaryFile(
-        "w", dir=os.path.dirname(target), delete=False, encoding="utf-8", errors="backslashreplace"
-    ) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.replace(file.name, target)
-        except BaseException:
-            os.unlink(file.name)
-            raise

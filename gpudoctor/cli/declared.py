@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from gpudoctor.cli.options import SHORTEST, TOO_LONG
+
 
 class Format(str, Enum):
     TEXT = "text"
@@ -72,6 +74,13 @@ def completed_by(name: str) -> Callable[[str], Iterable[str | tuple[str, str]]]:
     return complete
 
 
+def seconds_to_wait(value: float | None) -> float | None:
+    """Raises BadParameter for what is no time to wait: "nan" and "inf" are numbers, too."""
+    if value is not None and not SHORTEST <= value < TOO_LONG:
+        raise typer.BadParameter(f"a number of seconds, at least {SHORTEST}, not {value:g}.")
+    return value
+
+
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -108,7 +117,9 @@ Exits = Annotated[
     typer.Option("--exit-map", help="Whose exit codes; retry: 75, for another machine to try. [default: nagios]"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing where the exit code is 0.")]
-Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="No run takes longer than this.")]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="No run takes longer than this.", callback=seconds_to_wait)
+]
 Pythons = Annotated[
     list[str] | None,
     typer.Option("--python", metavar="PATH", help="This Python or environment, and no other; repeatable."),

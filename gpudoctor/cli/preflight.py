@@ -7,13 +7,15 @@ from gpudoctor.cli.check import add_to_job_summary, deliver, say_to_monitor, wan
 from gpudoctor.cli.source import open_host
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.package_manager import PackageManager
-from gpudoctor.host import BadSource, Unavailable
+from gpudoctor.host import Unavailable
 from gpudoctor.preflight.ask import ask
 from gpudoctor.preflight.foresee import foresee
 from gpudoctor.preflight.simulation import simulation_in
 from gpudoctor.preflight.transaction import NoTransaction, Transaction
-from gpudoctor.registry import Facts, NoPlugins, load_plugins
+from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.reports.formats import FORMATS, TEXT, render
+from gpudoctor.reports.machine import machine_summary
+from gpudoctor.time_limit import limit
 
 
 class PreflightOptions(NamedTuple):
@@ -36,8 +38,10 @@ def preflight(options: PreflightOptions) -> int:
     """Foresee, print or write the report. Returns the exit code, judged by what would become worse."""
     try:
         return _preflight(options)
-    except (BadUsage, BadSource, NoPlugins) as error:
-        say_to_monitor(options.format, options.output, str(error))
+    except OSError:
+        raise  # standard output that cannot be written to, say
+    except Exception as error:
+        say_to_monitor(options.format, options.output, error)
         raise
 
 
@@ -47,10 +51,14 @@ def _preflight(options: PreflightOptions) -> int:
     began = time.monotonic()
     if options.simulation and options.command:
         raise BadUsage("--simulation gives a plan and --command has one made; one of them is enough")
-    facts = Facts(open_host(options.root, options.kernel, options.snapshot, options.timeout))
+    exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[options.format].exit_map)
     try:
-        exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[options.format].exit_map)
-        foresight = foresee(facts, _transaction(options, facts))._replace(exits=exits)
+        # Before the time begins: it may still be coming through a pipe.
+        given = simulation_in(options.simulation) if options.simulation else None
+        with limit(options.timeout):
+            facts = Facts(open_host(options.root, options.kernel, options.snapshot, options.timeout))
+            foresight = foresee(facts, given or _asked(options, facts))._replace(exits=exits)
+            machine_summary(facts)  # what only the report's head asks is found out within the time, too
     except (NoTransaction, Unavailable) as reason:
         raise BadUsage(str(reason)) from reason
     duration_ms = round((time.monotonic() - began) * 1000)
@@ -72,9 +80,7 @@ def _preflight(options: PreflightOptions) -> int:
     return foresight.exit_code
 
 
-def _transaction(options: PreflightOptions, facts: Facts) -> Transaction:
-    if options.simulation:
-        return simulation_in(options.simulation)
+def _asked(options: PreflightOptions, facts: Facts) -> Transaction:
     if facts.host.source != "live":
         raise BadUsage(
             "the package manager of a mounted root or a snapshot cannot be asked: give what it planned with "

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gpudoctor.cli.options import CheckOptions
+from gpudoctor.cli.options import SHORTEST, TOO_LONG, CheckOptions
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
 from gpudoctor.host import BadSource, Unavailable
 from gpudoctor.plain_files import require_file
@@ -144,8 +144,8 @@ def _seconds(table: Table, key: str, path: str) -> float | None:
     value = table.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.1 <= value < 1e9:
-        raise BadSource(f"{path}: {key} is a number of seconds, at least 0.1, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not SHORTEST <= value < TOO_LONG:
+        raise BadSource(f"{path}: {key} is a number of seconds, at least {SHORTEST}, not {value!r}")
     return float(value)
 
 

@@ -4,25 +4,28 @@ import sys
 import time
 
 from gpudoctor.cli import BadUsage
-from gpudoctor.cli.check import deliver, wants_colour
+from gpudoctor.cli.check import add_to_job_summary, deliver, wants_colour
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.plain_files import read_named
 from gpudoctor.registry import load_plugins
 from gpudoctor.reports.formats import FORMATS, render
+from gpudoctor.time_limit import limit
 from gpudoctor.triage.judge import triage as judge
-from gpudoctor.triage.paste import MOST_CHARACTERS
 
-_MOST_BYTES = 4 * MOST_CHARACTERS
+_MOST_BYTES = 64 * 1024 * 1024
+_TIME = 30.0  # seconds: what takes longer hangs
 
 
 def triage(file: str | None, format: str, output: str | None) -> int:
     """Read the text, print or write the report. Returns the exit code, as of check. Raises BadUsage for no text."""
     text = _text(file)
     began = time.monotonic()
-    done = judge(text)
+    with limit(_TIME):
+        done = judge(text)
     duration_ms = round((time.monotonic() - began) * 1000)
     exits = ExitRule(exit_map=FORMATS[format].exit_map)
-    done = done._replace(report=done.report._replace(exits=exits))
+    name = "" if file in (None, "-") else file
+    done = done._replace(report=done.report._replace(exits=exits, text_file=name or ""))
     match format:
         case "text":
             from gpudoctor.reports.triage import as_text
@@ -36,6 +39,8 @@ def triage(file: str | None, format: str, output: str | None) -> int:
         case _:
             answer = render(format, "triage", done.report, done.facts, duration_ms)
     deliver(answer, output)
+    if format == "github":
+        add_to_job_summary("triage", done.report, done.facts, duration_ms)
     return done.report.exit_code
 
 
@@ -43,7 +48,11 @@ def _text(file: str | None) -> str:
     name = "standard input" if file in (None, "-") else file
     if file in (None, "-") and sys.stdin is not None and sys.stdin.isatty():
         print("Paste the text here; Ctrl-D on a line of its own ends it.", file=sys.stderr)
-    data = read_named(file or "-", _MOST_BYTES, standard_input=True)
+    data = read_named(file or "-", _MOST_BYTES + 1, standard_input=True)
+    if len(data) > _MOST_BYTES:
+        raise BadUsage(
+            f"{name}: longer than {_MOST_BYTES >> 20} MiB; paste the part in question, as `tail -n 20000` gives it"
+        )
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # PowerShell writes its redirections so
         text = data.decode("utf-16", "replace")
     else:

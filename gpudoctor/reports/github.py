@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gpudoctor.diagnose import Report, Severity
 from gpudoctor.registry import Facts
-from gpudoctor.reports.text import visible
+from gpudoctor.reports.text import sentence, visible
 
 MOST = 10  # annotations of one level that GitHub shows of a step; what comes after them is lost without a word
 SUMMARY_LIMIT = 1024 * 1024  # bytes of a step's summary; a longer one is thrown away as a whole
@@ -45,6 +45,8 @@ def _annotations(report: Report) -> Iterator[_Annotation]:
             words.append(f"Acknowledged until {ranked.acknowledged.expires}: {ranked.acknowledged.reason}")
         yield _Annotation(level, f"gpudoctor {ranked.check.id}", "\n".join(visible(word) for word in words))
     level = "error" if "unknown" in report.exits.failing else "warning"
+    if report.untold:
+        yield _Annotation(level, "gpudoctor", visible(sentence(report.untold)))
     for outcome in report.outcomes:
         if outcome.matters:
             yield _Annotation(level, f"gpudoctor {outcome.check.id}", visible(f"It could not be told: {outcome.why}"))

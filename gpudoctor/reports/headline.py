@@ -12,6 +12,8 @@ def headline(report: Report, facts: Facts) -> str:
         case "":
             return visible(_machine(report, facts))
         case "unknown":
+            if report.untold:
+                return visible(report.untold)
             undecided = [outcome for outcome in report.outcomes if outcome.matters]
             more = f" (and {len(undecided) - 1} more)" if len(undecided) > 1 else ""
             first = undecided[0]

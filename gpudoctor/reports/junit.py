@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gpudoctor.diagnose import Ranked, Report, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import machine_summary
-from gpudoctor.reports.text import finding_lines
+from gpudoctor.reports.text import finding_lines, sentence
 
 Element = ElementTree.Element
 
@@ -19,7 +19,7 @@ def as_junit(command: str, report: Report, facts: Facts, duration_ms: int) -> st
 
     Skipped is what nobody can say anything about here, and what is acknowledged.
     """
-    cases = [*(_found(ranked, report) for ranked in report.findings), *_outcomes(report)]
+    cases = [*_untold(command, report), *(_found(ranked, report) for ranked in report.findings), *_outcomes(report)]
     seconds = f"{duration_ms / 1000:.3f}"
     counts = {
         "tests": str(len(cases)),
@@ -59,6 +59,14 @@ def _found(ranked: Ranked, report: Report) -> Element:
     else:
         _add(case, "system-out", told)
     return case
+
+
+def _untold(command: str, report: Report) -> Iterator[Element]:
+    if report.untold:
+        case = _case(f"{command}.anything-known", "")
+        failing = "unknown" in report.exits.failing
+        _add(case, "error" if failing else "skipped", message=sentence(report.untold), type="unknown")
+        yield case
 
 
 def _outcomes(report: Report) -> Iterator[Element]:

@@ -44,7 +44,7 @@ def _performance(report: Report, facts: Facts, duration_ms: int) -> Iterator[str
     standing = [ranked.severity for ranked in report.findings if ranked.acknowledged is None]
     yield f"errors={standing.count(Severity.ERROR)};;0;0"
     yield f"warnings={standing.count(Severity.WARNING)};0;;0"
-    yield f"unknown={sum(outcome.matters for outcome in report.outcomes)};;;0"
+    yield f"unknown={bool(report.untold) + sum(outcome.matters for outcome in report.outcomes)};;;0"
     yield f"acknowledged={len(report.findings) - len(standing)};;;0"
     yield f"gpus={len(machine_summary(facts).gpus)};;;0"
     yield f"time={duration_ms / 1000:.3f}s;;;0"

@@ -13,6 +13,7 @@ from gpudoctor import __version__
 from gpudoctor.diagnose import Check, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.json_report import host_of
+from gpudoctor.reports.text import sentence
 
 Json = dict[str, object]
 
@@ -39,10 +40,13 @@ def as_sarif(command: str, report: Report, facts: Facts, duration_ms: int) -> st
                 # The doctor itself did its work, whatever it found; a crash of a check is the one thing that is not.
                 "executionSuccessful": not any(outcome.status is Status.CRASHED for outcome in report.outcomes),
                 "exitCode": report.exit_code,
-                "toolExecutionNotifications": [_notification(outcome, undecided) for outcome in told],
+                "toolExecutionNotifications": [
+                    *_untold(report),
+                    *(_notification(outcome, undecided) for outcome in told),
+                ],
             }
         ],
-        "results": [_result(ranked, checks) for ranked in report.findings],
+        "results": [_result(ranked, checks, _location(ranked, report, facts)) for ranked in report.findings],
         "columnKind": "unicodeCodePoints",
         "properties": {
             "command": command,
@@ -69,7 +73,7 @@ def _descriptor(check: Check) -> Json:
     return {"id": check.id, "shortDescription": {"text": check.title}}
 
 
-def _result(ranked: Ranked, checks: list[Check]) -> Json:
+def _result(ranked: Ranked, checks: list[Check], location: Json) -> Json:
     finding = ranked.finding
     same = "\n".join(ranked.problem).encode("utf-8", "surrogatepass")
     result: Json = {
@@ -77,7 +81,7 @@ def _result(ranked: Ranked, checks: list[Check]) -> Json:
         "ruleIndex": checks.index(ranked.check),
         "level": _LEVELS[ranked.severity],
         "message": {"text": "\n".join((ranked.headline, *_details(ranked)))},
-        "locations": [_location(ranked)],
+        "locations": [location],
         # The same problem on the next run is the same alert, though its words may have changed.
         "partialFingerprints": {"gpudoctorProblem/v1": sha256(same).hexdigest()},
         "properties": {
@@ -101,21 +105,29 @@ def _details(ranked: Ranked) -> Iterator[str]:
         yield f"It explains: {', '.join(ranked.explains)}"
 
 
-def _location(ranked: Ranked) -> Json:
-    """GitHub shows no result without a file: the one that proves it, or else what it is about."""
+def _location(ranked: Ranked, report: Report, facts: Facts) -> Json:
+    """GitHub shows no result without a file: the one that proves it, or else what it is about; a text and its line."""
     finding = ranked.finding
-    paths = [one.source for one in finding.evidence] + [finding.environment, finding.subject]
-    path = next((path for path in paths if path.startswith("/")), "/")
-    location: Json = {
-        "physicalLocation": {
-            "artifactLocation": {"uri": f"file://{quote(path, errors='surrogateescape')}"},
-            "region": {"startLine": 1},
-        }
-    }
+    line = 1
+    if facts.host.source == "text":
+        path = report.text_file or "stdin"
+        lines = (one.source.removeprefix("line ") for one in finding.evidence if one.source.startswith("line "))
+        line = next((int(number) for number in lines if number.isdecimal()), 1)
+    else:
+        paths = [one.source for one in finding.evidence] + [finding.environment, finding.subject]
+        path = next((path for path in paths if path.startswith("/")), "/")
+    # A relative path stays one: it is meant from the folder of the repository.
+    uri = f"{'file://' if path.startswith('/') else ''}{quote(path, errors='surrogateescape')}"
+    location: Json = {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": line}}}
     subject = finding.subject or finding.environment
     if subject:
         location["logicalLocations"] = [{"fullyQualifiedName": subject, "kind": "resource"}]
     return location
+
+
+def _untold(report: Report) -> Iterator[Json]:
+    if report.untold:
+        yield {"level": "warning", "message": {"text": sentence(report.untold)}}
 
 
 def _notification(outcome: Outcome, undecided: list[Check]) -> Json:

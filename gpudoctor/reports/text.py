@@ -163,6 +163,8 @@ def _reasons(members: Sequence[Outcome]) -> Iterator[str]:
 
 def verdict_of(report: Report, command: str = "check") -> str:
     """What was found, and how much could not be told. `command`: "preflight" looks at what an upgrade makes worse."""
+    if report.untold:
+        return sentence(report.untold)
     upgrade = command == "preflight"
     found = _standing(report)
     known = sum(ranked.acknowledged is not None for ranked in report.findings)
@@ -196,6 +198,11 @@ def _verdict(report: Report, duration_ms: int, colour: bool) -> Iterator[str]:
         words += " `gpudoctor fix` shows the repair step by step, and asks before it begins."
     style = STYLES.get(report.status, "") if colour else ""
     yield from wrapped(f"{words} ({duration_ms} ms, exit code {report.exit_code})", "", style)
+
+
+def sentence(words: str) -> str:
+    """The words with a capital letter and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def styled(text: str, style: str) -> str:

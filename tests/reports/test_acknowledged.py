@@ -161,7 +161,8 @@ def test_the_way_of_a_finding_through_the_command_line(tmp_path: Path, call: Cal
     path = tmp_path / "known.toml"
     saved = call("check", "--snapshot", BROKEN, "--save-baseline", str(path))
     assert saved.code == 0
-    assert saved.err == f"gpudoctor: {path}: 1 acknowledged, 1 of them new: write there why, and until when\n"
+    told = "1 acknowledged, 1 of them new: write there why (`reason`), and until when (`expires`)"
+    assert saved.err == f"gpudoctor: {path}: {told}\n"
     assert "Acknowledged until" in saved.out
     path.write_text(path.read_text().replace("Not explained yet", "The kernel is never booted"))
     again = call("check", "--snapshot", BROKEN, "--baseline", str(path))

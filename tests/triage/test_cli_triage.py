@@ -1,12 +1,16 @@
 """`gpudoctor triage` as a user meets it."""
 
 import json
+import os
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from command_line import GPUDOCTOR, gpudoctor
+from command_line import Call, calls, gpudoctor
+from ready_process import run_ready
 
+from gpudoctor.cli.options import TriageOptions, quick_triage_options
 from gpudoctor.reports.formats import FORMATS
 
 MISMATCH = """\
@@ -23,7 +27,8 @@ Cuda compilation tools, release 12.4, V12.4.131
 
 def triage(text: str | bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     data = text.encode() if isinstance(text, str) else text
-    return subprocess.run([*GPUDOCTOR, "triage", *arguments], input=data, capture_output=True, timeout=60, check=False)
+    done = run_ready(("triage", *arguments), os.environ, data)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.encode(), done.stderr.encode())
 
 
 def test_the_cause_its_lines_and_the_exit_code() -> None:
@@ -124,3 +129,85 @@ def test_every_format_can_tell_it(form: str) -> None:
     assert done.returncode == (1 if form == "npd" else 2)
     assert "driver.library-mismatch" in done.stdout.decode()
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-"],
+        ["log.txt"],
+        ["--format", "json", "log.txt"],
+        ["log.txt", "--format=html", "--output", "page.html"],
+        ["--output=page.html", "-"],
+    ],
+    ids=" ".join,
+)
+def test_both_doors_understand_the_same(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TriageOptions] = []
+    monkeypatch.setattr("gpudoctor.cli.triage.triage", lambda *options: seen.append(TriageOptions(*options)) or 0)
+    from gpudoctor.cli.app import run_app
+
+    assert run_app(["triage", *arguments]) == 0
+    assert seen == [quick_triage_options(arguments)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["one", "two"], ["--format"], ["--format", "yaml"], ["--output", "--format"], ["-o", "x"], ["--deep"]],
+    ids=" ".join,
+)
+def test_the_quick_door_leaves_all_else_to_typer(arguments: list[str]) -> None:
+    assert quick_triage_options(arguments) is None
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_says_that_nothing_is_known(form: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "paste").write_text("hello\n")
+    done = calls(capfd)("triage", str(tmp_path / "paste"), "--format", form)
+    assert (done.code, done.err) == (2 if form == "npd" else 3, "")
+    if form == "prometheus":
+        assert 'gpudoctor_status{status="unknown"} 1' in done.out
+    else:
+        assert "othing in the text is known" in " ".join(done.out.split())
+    if form == "junit":
+        assert ElementTree.fromstring(done.out).get("errors") == "1"
+    if form == "sarif":
+        (told,) = json.loads(done.out)["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+        assert "Nothing in the text is known" in told["message"]["text"]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Call:
+    return calls(capfd)
+
+
+def test_sarif_points_at_the_line_of_the_text(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a log.txt").write_text(f"hello\nworld\n{MISMATCH}")
+
+    def place(file: str) -> tuple[str, int]:
+        (run,) = json.loads(call("triage", file, "--format", "sarif").out)["runs"]
+        physical = run["results"][0]["locations"][0]["physicalLocation"]
+        return physical["artifactLocation"]["uri"], physical["region"]["startLine"]
+
+    assert place("a log.txt") == ("a%20log.txt", 3)
+    assert place(str(tmp_path / "a log.txt")) == (f"file://{tmp_path}/a%20log.txt", 3)
+    (run,) = json.loads(triage(MISMATCH, "--format", "sarif").stdout)["runs"]
+    assert run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "stdin"
+
+
+def test_the_job_gets_its_summary_of_a_text(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "paste").write_text(MISMATCH)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert call("triage", str(tmp_path / "paste"), "--format", "github").code == 2
+    assert (tmp_path / "summary.md").read_text().startswith("## gpudoctor triage: error\n")
+
+
+def test_nothing_is_said_to_be_explained_by_what_was_not_found(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "paste").write_text(HEALTHY)
+    told = json.loads(call("triage", str(tmp_path / "paste"), "--format", "json").out)
+    blocked = [one["reason"] for one in told["outcomes"] if one["status"] == "blocked"]
+    assert blocked
+    assert not [reason for reason in blocked if reason.startswith("explained by")]
+    assert blocked[0].startswith("unknown for the same reason as ")
