@@ -47,7 +47,7 @@ install() {
 }
 
 run() {
-    local arguments=() more=() code=0 work status
+    local arguments=() more=() code=0 work status file
     case ${INPUT_BENCH:-no} in
         no | false | quick | full) ;; # YAML's own word for no is meant as that
         *)
@@ -78,7 +78,12 @@ run() {
     status=$(sed -n 's/^ "status": "\([a-z]*\)",$/\1/p' "$work/json")
     output status "$status"
     output cause "$(sed -n '1s/^::\(error\|warning\) title=gpudoctor \([a-z0-9.-]*\)::.*/\2/p' "$work/annotations")"
-    [ -z "${INPUT_SARIF_FILE:-}" ] || output sarif-file "$INPUT_SARIF_FILE"
+    [ ! -e "${INPUT_SARIF_FILE:-}" ] || output sarif-file "$INPUT_SARIF_FILE"
+    for file in "${INPUT_SARIF_FILE:-}" "${INPUT_JUNIT_FILE:-}"; do
+        if [ -n "$file" ] && [ ! -e "$file" ]; then
+            annotate error "A report of gpudoctor could not be written: the log of this step says why."
+        fi
+    done
     # A GPU with which something is wrong already is not made to train: what the check says is the cause.
     case ${INPUT_BENCH:-no} in
         quick | full)
