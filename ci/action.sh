@@ -47,7 +47,15 @@ install() {
 }
 
 run() {
-    local arguments=() more=() code=0 work status
+    local arguments=() more=() code=0 work status file
+    case ${INPUT_BENCH:-no} in
+        no | false | quick | full) ;; # YAML's own word for no is meant as that
+        *)
+            annotate error "The input bench is no, quick or full; nothing was looked at."
+            output exit-code 3
+            exit 3
+            ;;
+    esac
     work=$(mktemp -d "$RUNNER_TEMP/gpudoctor.XXXXXX")
     [ -z "${INPUT_EXPECT_GPUS:-}" ] || arguments+=(--expect-gpus "$INPUT_EXPECT_GPUS")
     [ -z "${INPUT_PYTHON:-}" ] || arguments+=(--python "$INPUT_PYTHON")
@@ -56,9 +64,10 @@ run() {
     [ -z "${INPUT_FAIL_ON:-}" ] || arguments+=(--fail-on "$INPUT_FAIL_ON")
     [ -z "${INPUT_EXIT_MAP:-}" ] || arguments+=(--exit-map "$INPUT_EXIT_MAP")
     read -r -a more <<<"${INPUT_ARGS:-}" || true
-    # One diagnosis, written in every form: a GPU that comes and goes must not tell each reader another story.
-    "$GPUDOCTOR" check --format github --output "$work/annotations" --also "text=$work/text" --also "json=$work/json" \
-        ${arguments[@]+"${arguments[@]}"} ${more[@]+"${more[@]}"} || code=$?
+    # One diagnosis, written in every form: a GPU that comes and goes must not tell each reader another story. Of two
+    # formats the last one counts, and this step reads its own.
+    "$GPUDOCTOR" check ${arguments[@]+"${arguments[@]}"} ${more[@]+"${more[@]}"} \
+        --format github --output "$work/annotations" --also "text=$work/text" --also "json=$work/json" || code=$?
     if [ ! -e "$work/annotations" ]; then # the last that is written
         annotate error "gpudoctor check could not look (exit code $code): the log of this step says why"
         output exit-code "$code"
@@ -69,11 +78,20 @@ run() {
     status=$(sed -n 's/^ "status": "\([a-z]*\)",$/\1/p' "$work/json")
     output status "$status"
     output cause "$(sed -n '1s/^::\(error\|warning\) title=gpudoctor \([a-z0-9.-]*\)::.*/\2/p' "$work/annotations")"
-    [ -z "${INPUT_SARIF_FILE:-}" ] || output sarif-file "$INPUT_SARIF_FILE"
+    [ ! -e "${INPUT_SARIF_FILE:-}" ] || output sarif-file "$INPUT_SARIF_FILE"
+    for file in "${INPUT_SARIF_FILE:-}" "${INPUT_JUNIT_FILE:-}"; do
+        if [ -n "$file" ] && [ ! -e "$file" ]; then
+            annotate error "A report of gpudoctor could not be written: the log of this step says why."
+        fi
+    done
     # A GPU with which something is wrong already is not made to train: what the check says is the cause.
-    if [ "$code" = 0 ] && [ "$status" != error ] && [ "${INPUT_BENCH:-no}" != no ]; then
-        bench "$work" || code=$?
-    fi
+    case ${INPUT_BENCH:-no} in
+        quick | full)
+            if [ "$code" = 0 ] && [ "$status" != error ]; then
+                bench "$work" || code=$?
+            fi
+            ;;
+    esac
     output exit-code "$code"
     exit "$code"
 }
@@ -92,15 +110,32 @@ bench() {
     fi
     case $code in
         0) return 0 ;;
-        2) annotate error "The GPU of this runner does not train as it should: the log of this step tells where." ;;
-        *) annotate error "gpudoctor bench could not run, which proves nothing: the log of this step says why." ;;
+        2)
+            annotate error "The GPU of this runner does not train as it should: the log of this step tells where."
+            code=$(exit_code_of error)
+            ;;
+        *)
+            # Without a report it was called wrongly, or broke: that is no verdict, and fails as it does in a check.
+            [ ! -s "$1/bench" ] || code=$(exit_code_of unknown)
+            annotate "$([ "$code" = 0 ] && echo warning || echo error)" \
+                "gpudoctor bench could not run, which proves nothing: the log of this step says why."
+            ;;
     esac
-    if [ "${INPUT_FAIL_ON:-}" = never ]; then
-        return 0
-    elif [ "$code" = 2 ] && [ "${INPUT_EXIT_MAP:-}" = retry ]; then
-        return 75
-    fi
     return "$code"
+}
+
+exit_code_of() { # error or unknown: what a check would end with, by fail-on and exit-map (gpudoctor/exit_codes.py)
+    local fail_on=${INPUT_FAIL_ON:-} exit_map=${INPUT_EXIT_MAP:-nagios}
+    if [ -z "$fail_on" ] && [ "$exit_map" = slurm ]; then
+        fail_on=error
+    fi
+    case $1/$fail_on/$exit_map in
+        */never/* | unknown/error/*) echo 0 ;;
+        */nagios) [ "$1" = error ] && echo 2 || echo 3 ;;
+        */npd) [ "$1" = error ] && echo 1 || echo 2 ;;
+        */retry) echo 75 ;;
+        *) echo 1 ;; # slurm, simple
+    esac
 }
 
 "${1:?install or run}"

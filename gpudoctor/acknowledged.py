@@ -36,9 +36,12 @@ class Entry(NamedTuple):
     expires: date  # its last day
 
 
-def load_baseline(path: str) -> tuple[Entry, ...]:
-    """Read the file; the checks must be loaded. Raises BadSource for whatever in it cannot be meant."""
-    table = read_toml(path)
+def load_baseline(path: str, patience: float | None = None) -> tuple[Entry, ...]:
+    """Read the file; the checks must be loaded. Raises BadSource for whatever in it cannot be meant.
+
+    `patience`: seconds for which a pipe may be silent.
+    """
+    table = read_toml(path, patience)
     require_keys(table, ("acknowledged",), path)
     rows = table.get("acknowledged", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

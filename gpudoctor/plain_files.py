@@ -2,8 +2,12 @@
 
 import os
 import stat
+import sys
 
-from gpudoctor.host import Unavailable
+from gpudoctor.host import GLOBAL_TIMEOUT, BadSource, Unavailable
+from gpudoctor.time_limit import asking_for, stop_in_time
+
+PATIENCE = GLOBAL_TIMEOUT  # seconds that a pipe may be silent where no other time is set
 
 # What opening and reading does to a device nobody knows, and it need not end. This one keeps the kernel's messages.
 _READABLE_DEVICES = ("/dev/kmsg",)
@@ -19,6 +23,28 @@ def require_file(path: str, found: os.stat_result) -> None:
         return
     names = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
     raise Unavailable(f"{path}: {names.get(kind, 'a device')} in place of a file")
+
+
+def read_named(path: str, limit: int, *, patience: float | None = None, standard_input: bool = False) -> bytes:
+    """At most `limit` bytes of what the user named as a file. Raises BadSource, in words for the user.
+
+    A pipe is read until its writers are done, as the one that a shell makes of `<(command)`; it may be silent for
+    `patience` seconds. `standard_input`: "-" stands for it. Whoever waits there can see that, so it ends with the run.
+    """
+    if standard_input and path == "-":
+        return _standard_input(limit)
+    asking_for(path)
+    try:
+        # Not blocking: a named pipe without a writer is opened at once, and waited for below.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) or path in _READABLE_DEVICES:
+                return _read_all(descriptor, limit)
+            return _read_as_it_comes(descriptor, limit, path, PATIENCE if patience is None else patience)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise BadSource(f"{path}: {error.strerror}") from error
 
 
 def part_of(path: str, limit: int, offset: int) -> bytes:
@@ -41,6 +67,38 @@ def is_encodable(path: str) -> bool:
     except UnicodeEncodeError:  # half a character, as JSON can have it
         return False
     return True
+
+
+def _standard_input(limit: int) -> bytes:
+    if sys.stdin is None:
+        raise BadSource("standard input: closed")
+    asking_for("standard input")
+    try:
+        return stop_in_time(lambda: sys.stdin.buffer.read(limit))
+    except Unavailable as reason:
+        raise BadSource(str(reason)) from None
+    except OSError as error:
+        raise BadSource(f"standard input: {error.strerror}") from error
+
+
+def _read_as_it_comes(descriptor: int, limit: int, path: str, patience: float) -> bytes:
+    import select  # here for start-up: hardly anybody names a pipe
+
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    pieces = []
+    while limit > 0:
+        if not poll.poll(patience * 1000):
+            raise BadSource(f"{path}: nothing came of it in {patience:g} s")
+        try:
+            piece = os.read(descriptor, min(limit, 1 << 16))
+        except BlockingIOError:  # another reader was faster
+            continue
+        if not piece:
+            break
+        pieces.append(piece)
+        limit -= len(piece)
+    return b"".join(pieces)
 
 
 def _read_all(descriptor: int, limit: int) -> bytes:

@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from gpudoctor.host import BadSource
+from gpudoctor.plain_files import read_named
 from gpudoctor.plan_data import BadPlan, Scope, items, mapping, plan_hash, scope_of, step_of, text, texts
 from gpudoctor.reports.plan import PlanReport
 
@@ -21,11 +21,7 @@ class ReviewedPlan(NamedTuple):
 
 def read_plan(path: str) -> ReviewedPlan:
     """Raises BadSource (BadPlan) for what is no plan, or not as gpudoctor wrote it."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(SIZE_LIMIT + 1)
-    except OSError as error:
-        raise BadSource(f"{path}: {error.strerror}") from error
+    data = read_named(path, SIZE_LIMIT + 1)
     try:
         document = mapping(json.loads(data), path)
     except (ValueError, RecursionError):

@@ -8,12 +8,13 @@ only when such a test is about to run: a session without one pays for the import
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
 MARKER = "gpu: needs an NVIDIA GPU that works; skipped where there is none, and fails there with --gpu-required"
+_ASKS_LIBCUDA = "driver.cuda-init-failed"  # why this check cannot tell is why nobody knows whether a GPU can be used
 PROPERTY = "gpudoctor"  # what a refused test carries into reports, JUnit's too: the cause
 
 
@@ -81,8 +82,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before the fixtures, which may need the GPU themselves, and after the marks that skip a test anyway."""
-    if item.get_closest_marker("gpu") is None:
+    marker = item.get_closest_marker("gpu")
+    if marker is None:
         return
+    if marker.args or marker.kwargs:  # who writes gpu(count=2) believes that it is heeded
+        given = (*map(repr, marker.args), *(f"{name}={value!r}" for name, value in marker.kwargs.items()))
+        pytest.fail(f"the marker gpu takes no arguments, not gpu({', '.join(given)})", pytrace=False)
     use = _gpu_use(item.config)
     if not use.cause:
         return
@@ -90,6 +95,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.config.getoption("gpu_required"):
         pytest.fail(use.words, pytrace=False)
     pytest.skip(use.words)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """A skip is told of the test, as pytest tells those of its own marks: it would be told of the line above."""
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
+    refused = report.when == "setup" and report.skipped and PROPERTY in dict(report.user_properties)
+    if refused and isinstance(report.longrepr, tuple):
+        path, line, _ = item.reportinfo()
+        report.longrepr = (os.fspath(path), (line or 0) + 1, report.longrepr[2])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -217,7 +233,8 @@ def judge(report: Mapping[str, Any]) -> GpuUse:
         return GpuUse(
             0, "libcuda starts with none, and no check says why", (), "Is CUDA_VISIBLE_DEVICES as it should be?"
         )
-    reasons = [outcome for outcome in report["outcomes"] if outcome.get("matters")]
-    reasons += [outcome for outcome in report["outcomes"] if outcome.get("not_running")]
+    outcomes = sorted(report["outcomes"], key=lambda outcome: outcome["check"] != _ASKS_LIBCUDA)
+    reasons = [outcome for outcome in outcomes if outcome.get("matters")]
+    reasons += [outcome for outcome in outcomes if outcome.get("not_running")]
     why = (f"{one['check']}: {(one['reason'].strip().splitlines() or [''])[-1]}" for one in reasons)
     return GpuUse(None, next(why, "libcuda was not asked"))

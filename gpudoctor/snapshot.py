@@ -5,7 +5,6 @@ Feeding a snapshot runs nothing: it is read as data, and what was not asked then
 
 import base64
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
@@ -21,10 +20,11 @@ from gpudoctor.host import (
     SqlValue,
     Unavailable,
 )
+from gpudoctor.plain_files import read_named
 from gpudoctor.plain_json import plain_json
 
 SCHEMA = 1
-_LONGEST = 256 << 20  # characters; a machine with many Python environments has some millions
+_LONGEST = 256 << 20  # bytes; a machine with many Python environments has some millions
 
 _NAMED = "pythons"  # no question of the host's: what the user said when it was recorded
 
@@ -243,17 +243,15 @@ class RecordingHost(Host):
             self.answers[key] = {"unavailable": str(reason)}
 
 
-def load(path: str) -> SnapshotHost:
-    """Open a snapshot file; "-" is standard input. Raises BadSource, in words for the user, if it is none."""
+def load(path: str, patience: float | None = None) -> SnapshotHost:
+    """Open a snapshot file; "-" is standard input. Raises BadSource, in words for the user, if it is none.
+
+    `patience`: seconds for which a pipe may be silent.
+    """
+    data = read_named(path, _LONGEST + 1, patience=patience, standard_input=True)
+    path = "standard input" if path == "-" else path
     try:
-        if path == "-":
-            path, text = "standard input", sys.stdin.buffer.read(_LONGEST + 1).decode()
-        else:
-            with open(path, encoding="utf-8") as file:
-                text = file.read(_LONGEST + 1)
-        document = plain_json(text) if len(text) <= _LONGEST else None
-    except OSError as error:
-        raise BadSource(f"{path}: {error.strerror}") from error
+        document = plain_json(data.decode()) if len(data) <= _LONGEST else None
     except ValueError as error:
         raise BadSource(f"{path}: not a snapshot: {error}") from error
     match document:

@@ -36,6 +36,8 @@ def require_own(path: str) -> None:
         raise BadSource(f"{path} can be changed by others: gpudoctor does not act on what others may have written")
     if stat.S_ISLNK(found.st_mode):
         raise BadSource(f"{path} is a link: gpudoctor's own files are none")
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise BadSource(f"{path} is neither a file nor a folder, as a named pipe is none")
 
 
 def replace_file(path: str, data: bytes, *, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:

@@ -5,20 +5,19 @@ from collections.abc import Iterable, Mapping
 
 from gpudoctor.host import BadSource
 from gpudoctor.near_names import meant, near_names
+from gpudoctor.plain_files import read_named
 
 LARGEST = 4 * 1024 * 1024  # bytes; such files have some dozens of lines
 
 Table = Mapping[str, object]
 
 
-def read_toml(path: str) -> Table:
-    """The whole file. Raises BadSource, in words for the user, if there is none or it is no TOML."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
-        raise BadSource(f"{path}: {error.strerror}") from error
-    return parse_toml(data, path)
+def read_toml(path: str, patience: float | None = None) -> Table:
+    """The whole file. Raises BadSource, in words for the user, if there is none or it is no TOML.
+
+    `patience`: seconds for which a pipe may be silent.
+    """
+    return parse_toml(read_named(path, LARGEST + 1, patience=patience), path)
 
 
 def parse_toml(data: bytes, path: str) -> Table:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gpudoctor.bench.result import SCHEMA, BenchResult, DeviceResult, Judgement, PhaseResult, Status
 from gpudoctor.bench.words import amount
 from gpudoctor.host import BadSource
+from gpudoctor.plain_files import read_named
 from gpudoctor.state import replace_file
 
 ID = "bench.below-baseline"
@@ -55,11 +56,7 @@ def save_baseline(path: str, result: BenchResult) -> None:
 
 def load_baseline(path: str) -> Baseline:
     """Read it again. Raises BadSource, in words for the user."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise BadSource(f"{path}: {error.strerror}") from error
+    data = read_named(path, _LARGEST + 1)
     if len(data) > _LARGEST:
         raise BadSource(f"{path}: too large for a baseline")
     try:

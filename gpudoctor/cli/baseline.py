@@ -18,13 +18,13 @@ def acknowledged_before(options: CheckOptions) -> tuple[Entry, ...]:
     Raises BadSource for a file that cannot be meant, BadUsage for one that cannot be written.
     """
     load_plugins()  # only they say which checks there are
-    known = load_baseline(options.baseline) if options.baseline is not None else ()
+    known = load_baseline(options.baseline, options.timeout) if options.baseline is not None else ()
     path = options.save_baseline
     if path == "-":
         raise BadUsage("--save-baseline names a file: standard output is the report's")
     if path is not None and os.path.exists(path):
         problems = {entry.problem for entry in known}
-        known += tuple(entry for entry in load_baseline(path) if entry.problem not in problems)
+        known += tuple(entry for entry in load_baseline(path, options.timeout) if entry.problem not in problems)
     return known
 
 

@@ -36,7 +36,7 @@ def _with_settings(options: CheckOptions) -> CheckOptions:
         return options
     from gpudoctor.cli.settings import found_settings, with_settings  # here for start-up
 
-    settings = found_settings(options.config)
+    settings = found_settings(options.config, options.timeout)
     if settings.skip:
         load_plugins()
         require_checks(settings.skip, f"{settings.path}: skip: ")

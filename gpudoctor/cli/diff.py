@@ -34,8 +34,11 @@ def diff(options: DiffOptions) -> int:
         raise BadUsage("standard input holds one snapshot; name a file for the other")
     if options.python and options.after is not None:
         raise BadUsage("--python names environments of this machine, and two snapshots are compared")
-    before = load(options.before)
-    after = load(options.after) if options.after is not None else _this_machine(options.timeout, options.python)
+    before = load(options.before, options.timeout)
+    if options.after is not None:
+        after: Host = load(options.after, options.timeout)
+    else:
+        after = _this_machine(options.timeout, options.python)
     one, other = _side(before), _side(after)
     changes = changes_between(one, other)
     duration_ms = round((time.monotonic() - began) * 1000)

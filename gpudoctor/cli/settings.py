@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 from gpudoctor.cli.options import SHORTEST, TOO_LONG, CheckOptions
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
-from gpudoctor.host import BadSource
+from gpudoctor.host import BadSource, Unavailable
 from gpudoctor.near_names import meant, near_names
+from gpudoctor.plain_files import require_file
 from gpudoctor.reports.formats import FORMATS
 from gpudoctor.toml_files import LARGEST, Table, parse_toml, read_toml, require_keys
 
@@ -61,21 +62,30 @@ def with_settings(options: CheckOptions, settings: Settings) -> CheckOptions:
     )
 
 
-def found_settings(named: str | None) -> Settings:
+def found_settings(named: str | None, patience: float | None = None) -> Settings:
     """Those of the file that the user names, else of the working directory. Raises BadSource for what cannot be meant.
 
     A file that lies there, and that others could have written, is left alone and named on standard error.
+    `patience`: seconds for which a named one that is a pipe may be silent.
     """
     if named is not None:
-        settings = _settings(read_toml(named), named)
+        settings = _settings(read_toml(named, patience), named)
         if not settings.path:
             raise BadSource(f"{named}: there is no table [tool.gpudoctor] in it")
         return settings
     for name in (OWN_FILE, PROJECT_FILE):
         try:
-            with open(name, "rb") as file:
-                data, doubt = file.read(LARGEST + 1), _doubt(os.fstat(file.fileno()), os.stat("."))
+            # Not blocking: anybody can lay a named pipe into /tmp.
+            with open(name, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+                found = os.fstat(file.fileno())
+                require_file(name, found)
+                data, doubt = file.read(LARGEST + 1), _doubt(found, os.stat("."))
         except FileNotFoundError:
+            continue
+        except Unavailable as reason:
+            if name == OWN_FILE:
+                raise BadSource(str(reason)) from None
+            print(f"gpudoctor: {reason}, and not read", file=sys.stderr)
             continue
         except OSError as error:
             if name == OWN_FILE:

@@ -32,7 +32,7 @@ def _machine(root: str | None, kernel: str | None, snapshot: str | None, timeout
     if snapshot:
         from gpudoctor.snapshot import load  # here for start-up
 
-        return load(snapshot)
+        return load(snapshot, timeout)
     if root:
         return RootHost(root, kernel)
     # All children leave some time for the files and for the report; of a short time one child leaves the others some.

@@ -6,6 +6,7 @@ import time
 from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import add_to_job_summary, deliver, monitors_told, wants_colour
 from gpudoctor.exit_codes import ExitRule
+from gpudoctor.plain_files import read_named
 from gpudoctor.registry import load_plugins
 from gpudoctor.reports.formats import FORMATS, render
 from gpudoctor.time_limit import limit
@@ -50,16 +51,9 @@ def _triage(file: str | None, format: str, output: str | None) -> int:
 
 def _text(file: str | None) -> str:
     name = "standard input" if file in (None, "-") else file
-    try:
-        if file is None or file == "-":
-            if sys.stdin.isatty():
-                print("Paste the text here; Ctrl-D on a line of its own ends it.", file=sys.stderr)
-            data = sys.stdin.buffer.read(_MOST_BYTES + 1)
-        else:
-            with open(file, "rb") as source:
-                data = source.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise BadUsage(f"{name}: {error.strerror}") from error
+    if file in (None, "-") and sys.stdin is not None and sys.stdin.isatty():
+        print("Paste the text here; Ctrl-D on a line of its own ends it.", file=sys.stderr)
+    data = read_named(file or "-", _MOST_BYTES + 1, standard_input=True)
     if len(data) > _MOST_BYTES:
         raise BadUsage(
             f"{name}: longer than {_MOST_BYTES >> 20} MiB; paste the part in question, as `tail -n 20000` gives it"

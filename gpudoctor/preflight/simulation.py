@@ -1,7 +1,7 @@
 """A simulation that somebody gives us: a file, or standard input; whose it is shows in its lines."""
 
-import sys
-
+from gpudoctor.host import BadSource
+from gpudoctor.plain_files import read_named
 from gpudoctor.preflight.apt_simulation import is_apt, read_apt
 from gpudoctor.preflight.dnf_simulation import is_dnf, read_dnf
 from gpudoctor.preflight.pacman_simulation import is_pacman, read_pacman
@@ -27,13 +27,9 @@ def simulation_in(path: str) -> Transaction:
     """The same of a file; "-" is standard input. Raises NoTransaction for what cannot be read, too."""
     source = "standard input" if path == "-" else path
     try:
-        if path == "-":
-            data = sys.stdin.buffer.read(LIMIT + 1)
-        else:
-            with open(path, "rb") as file:
-                data = file.read(LIMIT + 1)
-    except OSError as error:
-        raise NoTransaction(f"{source}: {error.strerror}") from error
+        data = read_named(path, LIMIT + 1, standard_input=True)
+    except BadSource as reason:
+        raise NoTransaction(str(reason)) from None
     if len(data) > LIMIT:
         raise NoTransaction(f"{source}: more than {LIMIT >> 20} MiB; that is no simulation")
     try:

@@ -59,6 +59,9 @@ def test_without_a_gpu_they_are_skipped_and_the_others_run(
         ["*NVIDIA GPUs*", "gpudoctor: no GPU can be used: pci.no-gpu: There is no NVIDIA GPU *"]
     )
     result.stdout.fnmatch_lines(["3 tests skipped for that alone*"])
+    result.stdout.fnmatch_lines(
+        ["SKIPPED [[]3] test_without_a_gpu_they_are_skipped_and_the_others_run.py:7: gpudoctor: *"]
+    )
 
 
 def test_where_a_gpu_is_required_they_fail_with_the_cause_and_its_proof_is_told_once(
@@ -99,7 +102,8 @@ def test_what_could_not_be_told_is_said_as_that(pytester: pytest.Pytester) -> No
     (pytester.path / "machine.json").write_text('{"schema": 1, "answers": {}}')
     result = pytester.runpytest("-rs", "--gpu-snapshot", "machine.json")
     result.assert_outcomes(passed=1, skipped=4)
-    result.stdout.fnmatch_lines(["*gpudoctor could not tell whether a GPU can be used: * not in the snapshot: *"])
+    why = "driver.cuda-init-failed: not in the snapshot: *"  # what asks libcuda, and no check that comes before it
+    result.stdout.fnmatch_lines([f"*gpudoctor could not tell whether a GPU can be used: {why}"])
 
 
 def test_nobody_is_asked_where_no_test_needs_a_gpu(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +135,15 @@ def test_bad_usage_is_one_clear_sentence(pytester: pytest.Pytester, arguments: l
     result = pytester.runpytest(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {said}"])
+
+
+@pytest.mark.parametrize("arguments", ["count=2", "2"])
+def test_arguments_of_the_marker_are_not_swallowed(pytester: pytest.Pytester, arguments: str) -> None:
+    pytester.makepyfile(f"import pytest\n@pytest.mark.gpu({arguments})\ndef test_trains():\n    pass\n")
+    result = pytester.runpytest("--gpu-required", "--gpu-exit-code=75")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"the marker gpu takes no arguments, not gpu({arguments})"])
+    assert result.ret == 1, "another machine would not help"
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from recorded_machines import recorded_machines
 
+from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON, ExitRule
+
 TREE = Path(__file__).parents[2]
 ACTION, STEPS, GITLAB = TREE / "action.yml", TREE / "ci/action.sh", TREE / "ci/gitlab.yml"
 
@@ -154,7 +156,7 @@ def test_a_machine_that_works_passes_and_its_names_give_no_commands(job: Job, ma
     ("bench", "inputs", "code"),
     [
         (2, {"INPUT_EXIT_MAP": "retry"}, 75),
-        pytest.param(3, {"INPUT_EXIT_MAP": "retry"}, 3, marks=pytest.mark.slow),
+        pytest.param(3, {"INPUT_EXIT_MAP": "retry"}, 75, marks=pytest.mark.slow),
         pytest.param(2, {"INPUT_FAIL_ON": "never"}, 0, marks=pytest.mark.slow),
     ],
 )
@@ -169,24 +171,78 @@ def test_what_the_bench_says_counts(
     assert job.outputs["exit-code"] == str(code)
 
 
+# Says how it was called, writes a line into every file that it is to write, and ends as it is told.
+ECHO = """
+command=$1
+echo "$*"
+while [ $# != 0 ]; do
+    case $1 in
+    json=* | text=*) echo >"${1#*=}" ;;
+    --output) if [ "$command" = check ] || [ -z "$NO_REPORT" ]; then echo >"$2"; fi ;;
+    esac
+    shift
+done
+[ "$command" = check ] || exit "${BENCH:-0}"
+"""
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_the_codes_of_the_bench_are_those_of_a_check(job: Job, code: int) -> None:
+    job.program.write_text(ECHO)
+    verdict = {2: "error", 3: "unknown"}[code]
+    for exit_map in ("", *EXIT_MAPS):
+        for fail_on in ("", *FAIL_ON):
+            done = job.step("run", INPUT_BENCH="full", INPUT_FAIL_ON=fail_on, INPUT_EXIT_MAP=exit_map, BENCH=str(code))
+            expected = ExitRule(fail_on, exit_map or "nagios").code(verdict)
+            assert done.returncode == expected, (exit_map, fail_on)
+            (told,) = shown(done.stdout)
+            assert told.name == ("warning" if code == 3 and expected == 0 else "error")
+
+
+def test_a_bench_that_was_called_wrongly_is_no_verdict(job: Job) -> None:
+    """It writes no report, and says 3 whatever fails the job."""
+    job.program.write_text(ECHO)
+    done = job.step("run", INPUT_BENCH="full", INPUT_FAIL_ON="error", NO_REPORT="1", BENCH="3")
+    assert done.returncode == 3
+    (error,) = shown(done.stdout)
+    assert (error.name, "could not run" in error.message) == ("error", True)
+
+
+@pytest.mark.parametrize(("bench", "code"), [("false", 0), ("no", 0), ("", 0), ("true", 3), ("quik", 3)])
+def test_only_what_is_meant_for_a_bench_runs_one(job: Job, bench: str, code: int) -> None:
+    job.program.write_text(ECHO)
+    done = job.step("run", INPUT_BENCH=bench)
+    assert done.returncode == code
+    assert "bench --backend" not in done.stdout
+    if code:
+        assert [told.message for told in shown(done.stdout)] == [
+            "The input bench is no, quick or full; nothing was looked at."
+        ]
+        assert job.outputs == {"exit-code": "3"}
+
+
+def test_arguments_do_not_take_the_annotations_away(job: Job, machines: Mapping[str, Path]) -> None:
+    done = job.step("run", INPUT_ARGS=f"--snapshot {machines['broken']} --format json --output elsewhere")
+    (error,) = shown(done.stdout)
+    assert error.properties["title"] == "gpudoctor driver.library-mismatch"
+    assert job.outputs["cause"] == "driver.library-mismatch"
+    assert not (job.folder / "elsewhere").exists()
+
+
 @pytest.mark.parametrize(("backend", "words"), [("cupy", ""), ("torch", " --python /opt/venv")])
 def test_the_bench_is_told_whose_torch_is_meant_and_not_whose_cupy(job: Job, backend: str, words: str) -> None:
-    job.program.write_text(
-        'echo "$*"; while [ $# != 0 ]; do case $1 in json=* | text=*) echo >"${1#*=}" ;;'
-        ' --output) touch "$2" ;; esac; shift; done\n'
-    )
+    job.program.write_text(ECHO)
     done = job.step("run", INPUT_BENCH="quick", INPUT_BACKEND=backend, INPUT_PYTHON="/opt/venv")
     assert done.returncode == 0, done.stderr
     checked, benched = (line for line in done.stdout.splitlines() if line.startswith(("check ", "bench ")))
-    assert checked.endswith(" --python /opt/venv")
+    assert " --python /opt/venv " in checked
     assert benched.startswith(f"bench --backend {backend} --quick{words} --output ")
 
 
 @pytest.mark.parametrize(
     "inputs",
     [
-        {"INPUT_SARIF_FILE": "/no/such/folder/report.sarif"},
-        pytest.param({"INPUT_FAIL_ON": "errors"}, marks=pytest.mark.slow),
+        {"INPUT_FAIL_ON": "errors"},
         pytest.param({"INPUT_EXPECT_GPUS": "many"}, marks=pytest.mark.slow),
     ],
     ids=str,
@@ -199,6 +255,18 @@ def test_a_wrong_input_is_no_verdict_on_the_gpu(
     assert [command.message.partition(" (")[0] for command in shown(done.stdout)] == ["gpudoctor check could not look"]
     assert next(iter(inputs.values())) in done.stderr
     assert job.outputs == {"exit-code": "3"}
+
+
+def test_a_report_that_cannot_be_written_is_said_beside_what_was_found(job: Job, machines: Mapping[str, Path]) -> None:
+    done = job.step(
+        "run", INPUT_ARGS=f"--snapshot {machines['broken']}", INPUT_SARIF_FILE="/no/such/folder/report.sarif"
+    )
+    assert done.returncode == 3
+    found, unwritten = shown(done.stdout)
+    assert found.properties["title"] == "gpudoctor driver.library-mismatch"
+    assert unwritten.message == "A report of gpudoctor could not be written: the log of this step says why."
+    assert "/no/such/folder/report.sarif" in done.stderr
+    assert job.outputs == {"exit-code": "3", "status": "error", "cause": "driver.library-mismatch"}
 
 
 def test_what_cannot_be_installed_is_said(job: Job) -> None:
