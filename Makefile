@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: check test test-slow test-full lint clean
+.PHONY: check test test-slow test-full docs lint clean
 
 check: $(VENV)/.installed          ## run the doctor on this machine
 	$(BIN)/gpudoctor check
@@ -17,11 +17,14 @@ test-slow: $(VENV)/.installed      ## real packages of the distribution, real De
 test-full: $(VENV)/.installed      ## the same with NVIDIA's whole source, and in a virtual machine: a quarter of an hour
 	$(BIN)/python -m pytest -rs -m full
 
+docs: $(VENV)/.installed           ## the documentation as a site, in build/site
+	$(BIN)/python tools/documentation.py
+
 lint: $(VENV)/.installed           ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=tools $(BIN)/mypy tools/fuzz.py tools/refresh_knowledge.py tools/refresh tools/record_machine.py tools/pack_digits.py tools/man_page.py
+	MYPYPATH=tools $(BIN)/mypy tools/fuzz.py tools/refresh_knowledge.py tools/refresh tools/record_machine.py tools/pack_digits.py tools/man_page.py tools/picture.py tools/documentation.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

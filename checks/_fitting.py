@@ -19,6 +19,13 @@ def other_build(build: FrameworkBuild, driver: DriverCuda | Unavailable, gpus: C
             pass
         else:
             return f"Install the build that fits: {command}."
+    if (
+        isinstance(driver, DriverCuda)
+        and not isinstance(gpus, Unavailable)
+        and not all(g.capability for g in gpus.gpus)
+    ):
+        command = f"gpudoctor recommend {build.framework} --driver {driver.driver} --gpu NAME"
+        return f"A build for an older CUDA, or a newer driver. Which build it is, `{command}` says."
     return (
         f"No known build of {build.framework} fits here as it is; `gpudoctor recommend {build.framework}` says why, "
         "and which driver would change that."

@@ -118,7 +118,8 @@ def _and_more(number: int) -> str:
     "env.cuda-visible-devices",
     symptoms=[
         r"No CUDA GPUs are available",
-        likely(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected", without=r"\bWSL|microsoft-standard"),
+        likely(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected", beside=r"CUDA_VISIBLE_DEVICES"),
+        hint(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected", without=r"\bWSL|microsoft-standard"),
         r"CUDA_ERROR_INVALID_DEVICE|cudaErrorInvalidDevice\b|invalid device ordinal",
         r"No visible GPU devices",
         r"\bCUDA_VISIBLE_DEVICES['\"\]]*\s?=\s?['\"]?(-1|all|NoDevFiles|none)\b",

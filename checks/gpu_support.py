@@ -189,7 +189,7 @@ def gpu_needs_legacy_branch(
     "driver.gpu-newer-than-driver",
     after=_AFTER,
     symptoms=[
-        sure(r"not supported by the\s+(NVRM:\s+)?NVIDIA [\d.]+x? driver release"),
+        r"not supported by the\s+(NVRM:\s+)?NVIDIA [\d.]+x? driver release",
         r"not supported by the\s+(NVRM:\s+)?[\d.]+ (NVRM:\s+)?NVIDIA Linux (NVRM:\s+)?(graphics )?driver release",
         hint(r"You do not appear to have an NVIDIA GPU supported by"),
     ],

@@ -1,5 +1,6 @@
-"""The page of a check: its docstring, cut into the parts that `gpudoctor explain` heads."""
+"""The page of a check: its docstring, cut into the parts that `gpudoctor explain` heads, and its messages."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,6 +30,11 @@ def parts(check: Check) -> Iterator[Part]:
 def part(check: Check, heading: str) -> str:
     """The text under a heading, "" if the page has none."""
     return next((found.text for found in parts(check) if found.heading == heading), "")
+
+
+def messages(check: Check) -> tuple[str, ...]:
+    """The messages that users see, as one would say them: "GPU(s)" for the pattern "GPU\\(s\\)"; each once."""
+    return tuple(dict.fromkeys(re.sub(r"\\([^\w\s])", r"\1", pattern) for pattern in check.symptoms))
 
 
 def _is_plain_word(word: str) -> bool:

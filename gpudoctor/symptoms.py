@@ -49,51 +49,55 @@ def hint(pattern: str, *, beside: str = "", without: str = "") -> Symptom:
 def may_match(pattern: str, lowered: str) -> bool:
     """Can the pattern match in this text (in lower case)? False only where a word that it needs is not there.
 
-    Compiling every pattern of every check takes longer than a whole diagnosis may; looking for a word takes nothing.
+    Compiling every pattern of every check takes longer than a whole diagnosis may; looking for words takes nothing.
     """
-    return any(word in lowered for word in _needed_words(pattern))
+    return any(all(word in lowered for word in words) for words in _needed_words(pattern.lower()))
 
 
 @cache
-def _needed_words(pattern: str) -> tuple[str, ...]:
-    return tuple(_words_of_alternatives(pattern))
+def _needed_words(pattern: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(words) for words in _words_of_alternatives(pattern))
 
 
-def _words_of_alternatives(pattern: str) -> Iterator[str]:
-    """Of each alternative at the top level the longest literal run that every match contains, "" if there is none."""
-    runs: list[str] = [""]
-    longest, depth, at, count = "", 0, 0, len(pattern)
+_SPECIAL = frozenset("\\[]()?*{|.^$+")
+_NUMBERED = {"x": 2, "u": 4}  # characters by their numbers, with so many digits
+
+
+def _words_of_alternatives(pattern: str) -> Iterator[list[str]]:
+    """Of each alternative at the top level the literal runs that every match contains; the pattern is in lower case."""
+    words: list[str] = []
+    run, depth, at, count = "", 0, 0, len(pattern)
     while at < count:
         char = pattern[at]
-        taken = ""
-        if char == "\\":
-            at += 1
-            char = pattern[at : at + 1]
-            taken = char if not char.isalnum() else ""
-        elif char == "[":
-            at = _class_end(pattern, at)
-        elif char == "(":
-            depth += 1
-        elif char == ")":
-            depth -= 1
-        elif char in "?*{":
-            runs[-1] = runs[-1][:-1]  # what stands before may be missing
-            if char == "{":
-                at = max(at, pattern.find("}", at))
-        elif char == "|" and depth == 0:
-            yield max([longest, *runs], key=len).lower()
-            longest, runs = "", [""]
-            at += 1
-            continue
-        elif char not in ".^$+":
-            taken = char
-        if taken and depth == 0:
-            runs[-1] += taken
-        elif runs[-1]:
-            longest = max(longest, runs[-1], key=len)
-            runs = [""]
         at += 1
-    yield max([longest, *runs], key=len).lower()
+        if char in _SPECIAL:
+            literal = ""
+            if char == "\\":
+                char = pattern[at : at + 1]
+                at += 1 + _NUMBERED.get(char, 0)
+                literal = char if not char.isalnum() else ""
+            elif char == "[":
+                at = _class_end(pattern, at - 1) + 1
+            elif char == "(":
+                depth += 1
+            elif char == ")":
+                depth -= 1
+            elif char in "?*{":
+                run = run[:-1]  # what stands before may be missing
+                if char == "{":
+                    at = max(at, pattern.find("}", at) + 1)
+            if not literal:
+                if run:
+                    words.append(run)
+                    run = ""
+                if char == "|" and depth == 0:
+                    yield words
+                    words = []
+                continue
+            char = literal
+        if depth == 0:
+            run += char
+    yield [*words, run]
 
 
 def _class_end(pattern: str, at: int) -> int:

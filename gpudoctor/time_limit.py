@@ -65,6 +65,12 @@ def limit(seconds: float) -> Iterator[None]:
         _Run.seconds, _Run.over = None, False
 
 
+def require_time() -> None:
+    """Raises Unavailable where the time is over: for answers that are worth nothing if they are half of one."""
+    if _Run.over:
+        raise Unavailable(f"not all was found out in {_Run.seconds:g} s, the time of the whole run{_last_asked()}")
+
+
 def stop_in_time(function: Callable[[], T]) -> T:
     """What the function gives. Raises Unavailable where the time is over before that."""
     outside = _Run.interruptible

@@ -68,7 +68,9 @@ def _mine(shape: tuple[object, ...]) -> bool:
 @cache
 def _server() -> "subprocess.Popen[bytes]":
     """A small process that the killed ones are forked from: forking the test runner itself takes ten times as long."""
-    return subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    atexit.register(server.communicate)
+    return server
 
 
 def _serve() -> None:

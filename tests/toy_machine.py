@@ -154,7 +154,7 @@ def the_run(folder: Path) -> Journal | None:
 def carried_to_the_end(folder: Path, steps: tuple[Step, ...], lethal: int = 0) -> Journal | None:
     """Begin, or go on with what lies there, over restarts until all is carried out; None if it died before.
 
-    Each process dies or lives on its own; places to die are counted over all of them.
+    Each process that is to die does so on its own; places to die are counted over all of them.
     """
     passed = folder / "passed"
     passed.unlink(missing_ok=True)
@@ -168,7 +168,7 @@ def carried_to_the_end(folder: Path, steps: tuple[Step, ...], lethal: int = 0) -
         passed.write_text(str(before + machine.deaths))
 
     for _ in range(len(steps) + 2):
-        if _died(work):
+        if _died(work, lethal):
             return None
         journal = the_run(folder)
         assert journal is not None
@@ -178,7 +178,7 @@ def carried_to_the_end(folder: Path, steps: tuple[Step, ...], lethal: int = 0) -
 
 
 def taken_back(folder: Path, lethal: int = 0) -> bool:
-    """Undo what lies there, in a process of its own. Returns whether it died."""
+    """Undo what lies there. Returns whether it died."""
 
     def work() -> None:
         machine = ToyMachine(folder, lethal)
@@ -186,10 +186,14 @@ def taken_back(folder: Path, lethal: int = 0) -> bool:
         assert journal is not None
         roll_back(journal, machine, LethalJournal(folder / "state", journal.run, machine))
 
-    return _died(work)
+    return _died(work, lethal)
 
 
-def _died(work: Callable[[], None]) -> bool:
+def _died(work: Callable[[], None], lethal: int) -> bool:
+    """Where nothing is to die, nothing is left behind by it either: it needs no process of its own."""
+    if not lethal:
+        work()
+        return False
     child = os.fork()
     if child == 0:
         try:

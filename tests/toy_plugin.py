@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from command_line import GPUDOCTOR
+from ready_process import run_ready
 
 _MODULE = '''
 import json, os
@@ -109,9 +110,8 @@ class Toy:
         }
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        only = [] if {"--undo", "--history"} & set(arguments) else ["--only", "toy"]
         return subprocess.Popen(
-            [*GPUDOCTOR, "fix", *only, *arguments],
+            [*GPUDOCTOR, *_only_the_toy(arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -120,9 +120,7 @@ class Toy:
         )
 
     def fix(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return run_ready(_only_the_toy(arguments), self.environment)
 
     def typed(self, arguments: Sequence[str], answers: Sequence[tuple[str, Callable[[], None]]]) -> tuple[int, str]:
         """At a terminal. `answers`: what is typed at each question, and what happens right before it.
@@ -177,3 +175,8 @@ class Toy:
                     return
             time.sleep(0.02)
         raise AssertionError(f"never {stage}")
+
+
+def _only_the_toy(arguments: Sequence[str]) -> tuple[str, ...]:
+    only = () if {"--undo", "--history"} & set(arguments) else ("--only", "toy")
+    return ("fix", *only, *arguments)

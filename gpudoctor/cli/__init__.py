@@ -1,7 +1,8 @@
 """The command line. Each command opens a host, calls one function, prints, and gives an exit code.
 
-`main` keeps two doors: the common spellings of `check`, `hook run`, `--version` and `--help` do not wait for typer to
-be imported (measured: it doubles the time of a check); everything else, and everything wrong, goes through typer.
+`main` keeps two doors: the common spellings of `check`, `triage`, `hook run`, `--version` and `--help` do not wait for
+typer to be imported (measured: it doubles the time of a check); everything else, and everything wrong, goes through
+typer.
 """
 
 import sys
@@ -127,6 +128,17 @@ def _run(arguments: list[str]) -> int:
             from gpudoctor.cli.check import check
 
             return check(options)
+    if arguments[:1] == ["triage"]:
+        from gpudoctor.cli.options import quick_triage_options
+
+        asked = quick_triage_options(arguments[1:])
+        if asked is not None:
+            import gc
+
+            gc.disable()  # as above
+            from gpudoctor.cli.triage import triage
+
+            return triage(*asked)
     from gpudoctor.cli.app import run_app
 
     return run_app(arguments)

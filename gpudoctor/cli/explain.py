@@ -1,16 +1,16 @@
 """`gpudoctor explain`: what a check is about, or which checks an error message points to."""
 
-import re
 import sys
 from collections.abc import Sequence
 
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.check import wants_colour
 from gpudoctor.diagnose import Check
-from gpudoctor.explanation import parts
+from gpudoctor.explanation import messages, parts
 from gpudoctor.knowledge import table_dates
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for
+from gpudoctor.triage.judge import Triage, triage
 
 
 def explain(subject: str) -> int:
@@ -21,12 +21,17 @@ def explain(subject: str) -> int:
         print("Tables:", ", ".join(f"{name} of {date}" for name, date in table_dates().items()))
         return 0
     known = registry.checks.get(subject)
-    matching = [known] if known else checks_for_message(subject)
+    done = None if known else triage(subject)
+    matching = [known] if known else _in_order(done) if done else []
+    for calming in done.harmless if done else ():
+        print(f"Harmless: {calming.words}: {calming.meaning}.")
     if matching:
         for check in matching[:3]:
             _print_page(check)
         if matching[3:]:
             print("See also: " + ", ".join(check.id for check in matching[3:]))
+        return 0
+    if done and done.harmless:
         return 0
     near = [
         check
@@ -40,11 +45,8 @@ def explain(subject: str) -> int:
     return COULD_NOT_TELL
 
 
-def checks_for_message(message: str) -> list[Check]:
+def _in_order(done: Triage) -> list[Check]:
     """The checks that list this message among their symptoms, those first to which it points most surely."""
-    from gpudoctor.triage.judge import triage  # here for start-up: pages by id need it not
-
-    done = triage(message)
     ranked = [id for finding in done.report.findings for id in (finding.check.id, *finding.explains)]
     ordered = sorted(done.seen, key=lambda id: ranked.index(id) if id in ranked else len(ranked))
     return [registry.checks[id] for id in ordered]
@@ -63,11 +65,10 @@ def _print_page(check: Check) -> None:
         if part.heading:
             console.print(Text(part.heading, style="bold"))
         console.print(Padding(Text(part.text), (0, 0, 0, 2), expand=False))
-    messages = dict.fromkeys(_readable(pattern) for pattern in check.symptoms)
     rows = (
         ("Severity", check.severity.name.lower()),
         ("Explained by", ", ".join(check.after)),
-        ("Messages", "\n".join(messages) or f"none: {check.no_symptom}"),
+        ("Messages", "\n".join(messages(check)) or f"none: {check.no_symptom}"),
         ("Fixes", ", ".join(fixes_for(check.id)) or "none that a machine could carry out"),
     )
     for heading, text in rows:
@@ -75,11 +76,6 @@ def _print_page(check: Check) -> None:
             console.print(Text(heading, style="bold"))
             console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
     print(text_of(console))
-
-
-def _readable(pattern: str) -> str:
-    """A pattern as one would say it: "GPU(s)" for "GPU\\(s\\)"."""
-    return re.sub(r"\\([^\w\s])", r"\1", pattern)
 
 
 def _print_list(checks: Sequence[Check]) -> None:

@@ -15,6 +15,7 @@ from gpudoctor.plan_file import read_plan, require_same
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import make_plan
 from gpudoctor.reports.plan import PlanReport, place_of
+from gpudoctor.time_limit import limit
 
 SOMETHING_TO_DO = 2
 REQUESTS = ("request",)  # the domain of checks that ask whether what was wanted is here
@@ -105,16 +106,17 @@ def fix(options: FixOptions) -> int:
 
 
 def plan_repair(options: FixOptions) -> PlanReport:
-    """Diagnose the machine as it is now, and plan."""
-    host = open_host(options.root, options.kernel, options.snapshot, options.timeout, options.python)
+    """Diagnose the machine as it is now, and plan. Nothing is carried out in here, so that the time may end it."""
     scope = options.scope
     wanted = wanted_of(scope.to, scope.runfile, opengl=scope.opengl)
-    facts = Facts(host, {Wanted: wanted})
-    # A request is planned for by itself: what else is wrong has a plan of its own.
-    report = diagnose_with(facts, options.only or (REQUESTS if wanted.requests else ()), options.skip)
-    load_plugins(fixes=True)
-    plan = make_plan(report, registry.fixes.values(), facts)
-    return PlanReport(report, plan, place_of(facts, plan), machine_identity(facts.host), scope)
+    with limit(options.timeout):
+        host = open_host(options.root, options.kernel, options.snapshot, options.timeout, options.python)
+        facts = Facts(host, {Wanted: wanted})
+        # A request is planned for by itself: what else is wrong has a plan of its own.
+        report = diagnose_with(facts, options.only or (REQUESTS if wanted.requests else ()), options.skip)
+        load_plugins(fixes=True)
+        plan = make_plan(report, registry.fixes.values(), facts)
+        return PlanReport(report, plan, place_of(facts, plan), machine_identity(facts.host), scope)
 
 
 def _printed(planned: PlanReport, options: FixOptions, *, dry_run: bool) -> str:

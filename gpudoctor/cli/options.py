@@ -1,10 +1,10 @@
-"""The options that commands share, and a reader of `check`'s plain spellings that needs no library."""
+"""The options that commands share, and readers of `check`'s and `triage`'s plain spellings that need no library."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
-from gpudoctor.reports.formats import FORMATS
+from gpudoctor.reports.formats import FORMATS, TEXT
 
 
 class CheckOptions(NamedTuple):
@@ -74,3 +74,32 @@ def quick_check_options(arguments: Sequence[str]) -> CheckOptions | None:
         and (options.timeout is None or SHORTEST <= options.timeout < TOO_LONG)
     )
     return options if plausible else None
+
+
+class TriageOptions(NamedTuple):
+    """`gpudoctor triage`. `file`: None or "-" is standard input."""
+
+    file: str | None = None
+    format: str = TEXT
+    output: str | None = None
+
+
+def quick_triage_options(arguments: Sequence[str]) -> TriageOptions | None:
+    """The same of `triage`: a file at most, and the options in these two spellings. None for anything else."""
+    options = TriageOptions()
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if name in ("--format", "--output"):
+            if not equals and not words:
+                return None
+            value = value if equals else words.pop(0)
+            if value.startswith("-"):
+                return None
+            options = options._replace(**{name[2:]: value})
+        elif options.file is None and (word == "-" or not word.startswith("-")):
+            options = options._replace(file=word)
+        else:
+            return None
+    return options if options.format in FORMATS else None

@@ -14,6 +14,8 @@ from gpudoctor.preflight.simulation import simulation_in
 from gpudoctor.preflight.transaction import NoTransaction, Transaction
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.reports.formats import FORMATS, TEXT, render
+from gpudoctor.reports.machine import machine_summary
+from gpudoctor.time_limit import limit
 
 
 class PreflightOptions(NamedTuple):
@@ -44,10 +46,14 @@ def _preflight(options: PreflightOptions) -> int:
     began = time.monotonic()
     if options.simulation and options.command:
         raise BadUsage("--simulation gives a plan and --command has one made; one of them is enough")
-    facts = Facts(open_host(options.root, options.kernel, options.snapshot, options.timeout))
+    exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[options.format].exit_map)
     try:
-        exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[options.format].exit_map)
-        foresight = foresee(facts, _transaction(options, facts))._replace(exits=exits)
+        # Before the time begins: it may still be coming through a pipe.
+        given = simulation_in(options.simulation) if options.simulation else None
+        with limit(options.timeout):
+            facts = Facts(open_host(options.root, options.kernel, options.snapshot, options.timeout))
+            foresight = foresee(facts, given or _asked(options, facts))._replace(exits=exits)
+            machine_summary(facts)  # what only the report's head asks is found out within the time, too
     except (NoTransaction, Unavailable) as reason:
         raise BadUsage(str(reason)) from reason
     duration_ms = round((time.monotonic() - began) * 1000)
@@ -69,9 +75,7 @@ def _preflight(options: PreflightOptions) -> int:
     return foresight.exit_code
 
 
-def _transaction(options: PreflightOptions, facts: Facts) -> Transaction:
-    if options.simulation:
-        return simulation_in(options.simulation)
+def _asked(options: PreflightOptions, facts: Facts) -> Transaction:
     if facts.host.source != "live":
         raise BadUsage(
             "the package manager of a mounted root or a snapshot cannot be asked: give what it planned with "

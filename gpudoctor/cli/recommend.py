@@ -21,6 +21,7 @@ from gpudoctor.pep508 import normalised
 from gpudoctor.recommend import Recommendation, Target, installed_in, recommend, target_of
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.reports.recommendation import Answer, as_json, as_text
+from gpudoctor.time_limit import limit, require_time
 
 _ALIASES = {"pytorch": "torch", "onnxruntime-gpu": "onnxruntime"}
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
@@ -111,11 +112,16 @@ def _here(
     """Driver, GPUs and Python of this machine, as far as they were not named, and the environment in use."""
     load_plugins()
     pythons = (options.python,) if options.python else ()
-    facts = Facts(open_host(options.root, None, options.snapshot, GLOBAL_TIMEOUT, pythons))
     not_asked = Unavailable("not asked for")
-    driver = not_asked if driver_named else facts.get_or_reason(DriverCuda)
-    gpus = not_asked if gpus_named else facts.get_or_reason(ComputeGpus)
-    found = facts.get_or_reason(PythonEnvironments)
+    with limit(GLOBAL_TIMEOUT):
+        facts = Facts(open_host(options.root, None, options.snapshot, GLOBAL_TIMEOUT, pythons))
+        driver = not_asked if driver_named else facts.get_or_reason(DriverCuda)
+        gpus = not_asked if gpus_named else facts.get_or_reason(ComputeGpus)
+        found = facts.get_or_reason(PythonEnvironments)
+        try:
+            require_time()  # what is fitted to half of a machine fits none
+        except Unavailable as reason:
+            raise BadUsage(f"{reason}; --driver and --gpu ask this machine nothing") from reason
     environment = None
     if isinstance(found, PythonEnvironments):
         environment = next((one for one in found.environments if one.in_use), None)

@@ -8,10 +8,11 @@ from gpudoctor.cli.check import add_to_job_summary, deliver, monitors_told, want
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.registry import load_plugins
 from gpudoctor.reports.formats import FORMATS, render
+from gpudoctor.time_limit import limit
 from gpudoctor.triage.judge import triage as judge
-from gpudoctor.triage.paste import MOST_CHARACTERS
 
-_MOST_BYTES = 4 * MOST_CHARACTERS
+_MOST_BYTES = 64 * 1024 * 1024
+_TIME = 30.0  # seconds: what takes longer hangs
 
 
 def triage(file: str | None, format: str, output: str | None) -> int:
@@ -23,7 +24,8 @@ def triage(file: str | None, format: str, output: str | None) -> int:
 def _triage(file: str | None, format: str, output: str | None) -> int:
     text = _text(file)
     began = time.monotonic()
-    done = judge(text)
+    with limit(_TIME):
+        done = judge(text)
     duration_ms = round((time.monotonic() - began) * 1000)
     exits = ExitRule(exit_map=FORMATS[format].exit_map)
     name = "" if file in (None, "-") else file
@@ -52,12 +54,16 @@ def _text(file: str | None) -> str:
         if file is None or file == "-":
             if sys.stdin.isatty():
                 print("Paste the text here; Ctrl-D on a line of its own ends it.", file=sys.stderr)
-            data = sys.stdin.buffer.read(_MOST_BYTES)
+            data = sys.stdin.buffer.read(_MOST_BYTES + 1)
         else:
             with open(file, "rb") as source:
-                data = source.read(_MOST_BYTES)
+                data = source.read(_MOST_BYTES + 1)
     except OSError as error:
         raise BadUsage(f"{name}: {error.strerror}") from error
+    if len(data) > _MOST_BYTES:
+        raise BadUsage(
+            f"{name}: longer than {_MOST_BYTES >> 20} MiB; paste the part in question, as `tail -n 20000` gives it"
+        )
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # PowerShell writes its redirections so
         text = data.decode("utf-16", "replace")
     else:

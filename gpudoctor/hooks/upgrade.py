@@ -13,6 +13,7 @@ from gpudoctor.machine import LiveHost, RootHost
 from gpudoctor.preflight.foresee import Foreseen, When, foresee
 from gpudoctor.preflight.transaction import NoTransaction, Transaction
 from gpudoctor.registry import Facts, load_plugins, registry
+from gpudoctor.time_limit import require_time
 
 # Seconds: less than a hook's deadline, so that a sick driver costs an answer about the driver and no more.
 TIMEOUT, PROBE_TIMEOUT = 12.0, 5.0
@@ -50,7 +51,9 @@ def before(transaction: Transaction, enforce: bool, override: str) -> Verdict:
 
 def take_stock(reason: str) -> Verdict:
     """Nothing can be foretold for this reason: note what is wrong now, so that the check afterwards tells what came."""
-    _leave_known(diagnose(_facts(), registry.checks.values()))
+    now = diagnose(_facts(), registry.checks.values())
+    if not _half_seen():  # what was there before and was not seen would be laid at the upgrade's door
+        _leave_known(now)
     return Verdict((f"what this upgrade does to the GPU cannot be told beforehand: {reason}",))
 
 
@@ -87,7 +90,7 @@ def after(note: UpgradeNote) -> Verdict:
     crashed = [outcome.check.id for outcome in report.outcomes if outcome.status is Status.CRASHED]
     lines = [f"our own bug in {', '.join(crashed)}; `gpudoctor check --format json` has it"] if crashed else []
     head = "after this upgrade:" if note.known is not None else "after this upgrade (it may have been so before):"
-    return Verdict((*_told(head, came), *lines))
+    return Verdict((*_told(head, came), *lines, _half_seen()))
 
 
 def _came(ranked: Ranked, known: Sequence[Problem] | None) -> bool:
@@ -103,7 +106,16 @@ def kernel(release: str) -> Verdict:
     checks = [check for check in registry.checks.values() if check.id.startswith("kernel.")]
     report = diagnose(facts, checks)
     lacking = [ranked for ranked in worth_telling(report.findings) if ranked.finding.subject == release]
-    return Verdict(_told(f"kernel {release} was installed:", lacking))
+    return Verdict((*_told(f"kernel {release} was installed:", lacking), _half_seen()))
+
+
+def _half_seen() -> str:
+    """A line where the time was over before all was looked at, "" where it was not."""
+    try:
+        require_time()
+    except Unavailable as reason:
+        return f"{reason}; `gpudoctor check` tells more"
+    return ""
 
 
 def _told(head: str, findings: Sequence[Ranked]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 DEADLINE = 20.0  # seconds for one judgement; libzypp waits 30 for an answer
+_SHARE = 0.85  # of them for finding out: what is known by then is still told
 
 
 class Verdict(NamedTuple):
@@ -29,7 +30,7 @@ def within(seconds: float, judge: Callable[[], Verdict]) -> Verdict:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _judge_and_leave(judge, writing)
+        _judge_and_leave(judge, writing, _SHARE * seconds)
     os.close(writing)
     said = _read_until(reading, time.monotonic() + seconds)
     os.close(reading)
@@ -46,14 +47,17 @@ def within(seconds: float, judge: Callable[[], Verdict]) -> Verdict:
     return Verdict(tuple(lines), stop)
 
 
-def _judge_and_leave(judge: Callable[[], Verdict], writing: int) -> None:
+def _judge_and_leave(judge: Callable[[], Verdict], writing: int, seconds: float) -> None:
     """The child: never returns, so that nothing of the parent is done twice."""
     try:
+        from gpudoctor.time_limit import limit  # here for start-up: the caller needs nothing of the engine
+
         null = os.open(os.devnull, os.O_RDWR)
         for standard in range(3):
             os.dup2(null, standard)
         try:
-            verdict = judge()
+            with limit(seconds):
+                verdict = judge()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told in one line and the upgrade goes on
             verdict = Verdict((f"it failed ({type(error).__name__}: {first_line(error)}); please report that",))
         with os.fdopen(writing, "w", encoding="utf-8") as file:

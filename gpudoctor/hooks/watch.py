@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gpudoctor.diagnose import Report, Severity, diagnose
 from gpudoctor.hooks.notify import deliver, require_target
 from gpudoctor.hooks.verdict import first_line, say
-from gpudoctor.host import BadSource
+from gpudoctor.host import GLOBAL_TIMEOUT, BadSource
 from gpudoctor.last_look import State, changes_between, changes_in_words, known_before, state_after, write_state
 from gpudoctor.registry import NoPlugins
 from gpudoctor.state import make_folder, state_folder
@@ -68,11 +68,12 @@ def _report(options: WatchOptions) -> Report:
     from gpudoctor.facts.expected import ExpectedGpus
     from gpudoctor.machine import LiveHost
     from gpudoctor.registry import Facts, load_plugins, registry
+    from gpudoctor.time_limit import limit
 
     load_plugins()
-    return diagnose(
-        Facts(LiveHost(), {ExpectedGpus: ExpectedGpus(options.expect_gpus)}), tuple(registry.checks.values())
-    )
+    with limit(GLOBAL_TIMEOUT):
+        facts = Facts(LiveHost(), {ExpectedGpus: ExpectedGpus(options.expect_gpus)})
+        return diagnose(facts, tuple(registry.checks.values()))
 
 
 def _subject(before: State, now: State) -> str:

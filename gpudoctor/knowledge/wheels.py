@@ -219,6 +219,12 @@ def shared_files(one: str, other: str) -> tuple[str, ...]:
     return ()
 
 
+def shared_count(one: str, other: str) -> int:
+    """How many paths two distributions of one family both write; at least 1 where nobody has counted."""
+    rows = load_table("wheel_collisions")["pairs"]
+    return next((int(row["shared"]) for row in rows if {row["a"], row["b"]} == {one, other}), 1)
+
+
 def _row(rows: Iterable[dict[str, Any]], key: str, value: str) -> dict[str, Any] | None:
     return next((row for row in rows if row[key] == value), None)
 

@@ -25,6 +25,7 @@ from gpudoctor.preflight.packages_after import on_this_machine
 from gpudoctor.preflight.predict import predict
 from gpudoctor.preflight.transaction import Transaction
 from gpudoctor.registry import Facts, load_plugins, registry
+from gpudoctor.time_limit import require_time
 
 
 class When(enum.Enum):
@@ -109,12 +110,14 @@ _DOMAINS = ("kernel.", "driver.", "packages.", "fabric.", "container.")
 def foresee(facts: Facts, transaction: Transaction) -> Foresight:
     """Lay the transaction over the facts and run the registered checks on what comes of it.
 
-    Raises NoTransaction if the transaction does not fit this machine, Unavailable if its packages cannot be read.
+    Raises NoTransaction if the transaction does not fit this machine; Unavailable if its packages cannot be read, or
+    if the time was over before all was found out: two halves of a diagnosis cannot be compared.
     """
     load_plugins()
     transaction = on_this_machine(transaction, facts.get(Packages))
     checks = tuple(registry.checks.values())
     now = diagnose(facts, checks)
+    require_time()
     laid = predict(facts, transaction)
     after = facts.supposing(laid)
     then = diagnose(after, checks)
@@ -122,6 +125,7 @@ def foresee(facts: Facts, transaction: Transaction) -> Foresight:
     silence: dict[type, object] = {kind: laid[kind] for kind in (DriverAnswers, DeviceUsers) if kind in laid}
     unasked = diagnose(facts.supposing(silence), checks) if silence else now
     today, later = _restarted(facts, {}, checks), _restarted(facts, laid, checks)
+    require_time()
     about = Circumstances(transaction, after.get(Packages), *_manager_and_system(after, transaction))
     foreseen = tuple(
         Foreseen(_as_told_before(ranked, about), when, ranked.finding.remedy)

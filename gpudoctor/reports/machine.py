@@ -31,7 +31,7 @@ class PythonSummary(NamedTuple):
 class MachineSummary(NamedTuple):
     """ "" and () for what could not be told."""
 
-    source: str  # "live", "root", "snapshot"
+    source: str  # one of SOURCES
     os: str  # "ubuntu 24.04"
     os_name: str  # "Ubuntu 24.04.1 LTS"
     kernel: str

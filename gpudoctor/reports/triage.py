@@ -16,6 +16,7 @@ _MOST = 3  # causes that are shown in full
 def as_json(done: Triage, duration_ms: int) -> str:
     """The report of schema 1, with `certainty` in each finding, and `next`: commands that would tell more."""
     document = json_report.document_of("triage", done.report, done.facts, duration_ms)
+    document["cut"] = done.paste.cut
     document["lines"] = max((line.number for line in done.paste.lines), default=0)
     document["harmless"] = [one._asdict() for one in done.harmless]
     document["next"] = [question._asdict() for question in done.questions]
@@ -46,7 +47,7 @@ def as_text(done: Triage, duration_ms: int, *, colour: bool) -> str:
 
 def _head(done: Triage, colour: bool) -> Iterator[str]:
     count = max((line.number for line in done.paste.lines), default=0)
-    read = f"{count} line{'' if count == 1 else 's'} read{', the rest is too long' if done.paste.cut else ''}"
+    read = f"{count} line{'' if count == 1 else 's'} read{', the middle left out' if done.paste.cut else ''}"
     system = done.shown.system
     where = " ".join(
         word for word in (system.container and f"{system.container} container", "WSL" * system.wsl) if word

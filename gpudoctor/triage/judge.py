@@ -30,6 +30,16 @@ class Triage(NamedTuple):
 _NOTHING = "nothing in the text is known: no message of a program, no version of a driver or a framework, no GPU"
 
 
+_LONG = "the text is too long: its middle was not read, so that nothing found in the rest means little"
+
+
+def _untold(paste: Paste, anything: bool) -> str:
+    """Why a text without a finding is no healthy one, "" if it is."""
+    if paste.cut:
+        return _LONG
+    return "" if anything else _NOTHING
+
+
 def triage(text: str) -> Triage:
     """Any text; it is only read, nothing is run. `report` has no finding where nothing speaks for a fault."""
     load_plugins()
@@ -44,7 +54,7 @@ def triage(text: str) -> Triage:
     setting = Setting(elsewhere, shown.python.whole, shown.no_gpu)
     findings = ranked(paste, outcomes, seen, registry.checks, setting)
     calming = tuple(harmless(paste))
-    untold = "" if findings or calming or shown.anything else _NOTHING
+    untold = _untold(paste, bool(calming) or shown.anything) if not findings else ""
     return Triage(
         Report(outcomes, findings, untold=untold),
         facts,

@@ -4,11 +4,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gpudoctor.diagnose import Ranked
+from gpudoctor.facts.system import FAMILIES
 from gpudoctor.triage.shown import Shown
 
 _DRIVER_SIDE = ("driver", "kernel", "packages", "devices", "pci", "health", "fabric", "gpu", "wsl")
 _OF_KERNEL = ("kernel", "packages")
 _CONTAINER = ("container",)
+_LISTS = {
+    "debian": "dpkg -l | grep -iE 'nvidia|linux-(image|headers)'",
+    "fedora": "rpm -qa | grep -iE 'nvidia|kernel'",
+    "suse": "rpm -qa | grep -iE 'nvidia|kernel'",
+    "arch": "pacman -Q | grep -iE 'nvidia|linux'",
+}
 
 
 class Question(NamedTuple):
@@ -32,11 +39,8 @@ def _questions(shown: Shown, domains: set[str]) -> Iterator[Question]:
         yield Question("what the driver told the kernel", "sudo dmesg | grep -iE 'nvrm|nvidia|nouveau|xid|signature'")
     if domains & {*_OF_KERNEL}:
         yield Question("which modules are built for which kernel", "uname -r; dkms status; modinfo -n nvidia")
-        packages = "dpkg -l | grep -iE 'nvidia|linux-(image|headers)'"
-        if shown.system.id in ("fedora", "rhel", "centos", "rocky", "almalinux", "opensuse", "sles"):
-            packages = "rpm -qa | grep -iE 'nvidia|kernel'"
-        if shown.system.id in ("arch", "manjaro", "endeavouros", "cachyos"):
-            packages = "pacman -Q | grep -iE 'nvidia|linux'"
+        family = FAMILIES.get(shown.system.id, "debian")
+        packages = _LISTS.get(family, _LISTS["debian"])
         yield Question("which packages are installed", packages)
     if domains & {*_CONTAINER}:
         yield Question(

@@ -15,12 +15,12 @@ from gpudoctor.facts.system import FAMILIES, Confinement, Kernel, OperatingSyste
 from gpudoctor.facts.versions import DriverVersions
 from gpudoctor.host import Unavailable
 from gpudoctor.knowledge import is_data_centre
-from gpudoctor.knowledge.cuda import highest_cuda
+from gpudoctor.knowledge.cuda import branch_of, highest_cuda
 from gpudoctor.knowledge.gpu_names import capability_of, gpus_called
 from gpudoctor.registry import Facts
 from gpudoctor.snapshot import SnapshotHost
 from gpudoctor.triage.partial_python import python_facts
-from gpudoctor.triage.shown import NOT_SAID, Shown, Stated, line_of, release_in
+from gpudoctor.triage.shown import NOT_SAID, THE_TEXT, Shown, Stated, line_of, release_in
 
 
 class PasteHost(SnapshotHost):
@@ -43,16 +43,14 @@ def facts_of(shown: Shown) -> Facts:
     known: dict[type, object] = {}
     system = shown.system
     known[Confinement] = Confinement(system.container, system.wsl)
-    if system.id:
-        known[OperatingSystem] = OperatingSystem(system.id, system.version, system.name, FAMILIES.get(system.id, ""))
+    family = FAMILIES.get(system.id, _FAMILY_OF_MANAGER.get(shown.packages.manager, "") if shown.packages else "")
+    known[OperatingSystem] = OperatingSystem(system.id, system.version, system.name, family)
     if system.kernel:
         known[Kernel] = Kernel(system.kernel, True, None, ())
     if system.kernel_lines:
-        known[KernelLog] = KernelLog(system.kernel_lines, "the text")
+        known[KernelLog] = KernelLog(system.kernel_lines, THE_TEXT)
     if shown.packages:
         known[Packages] = shown.packages
-        family = _FAMILY_OF_MANAGER.get(shown.packages.manager, "")
-        known.setdefault(OperatingSystem, OperatingSystem("", "", "", family))
     if system.variables:
         values = {name: stated.value for name, stated in system.variables.items()}
         known[Environment] = Environment(values, ())
@@ -75,6 +73,8 @@ def _of_driver(shown: Shown) -> Mapping[type, object]:
     if shown.python.torch_sees_gpu:
         # Whatever a table says: this driver serves this torch.
         found[DriverCuda] = Unavailable("torch sees the GPU, so the driver is new enough for it")
+    elif driver.version is None and driver.cuda:
+        found.update(_by_level(driver.cuda))
     elif driver.version:
         level = highest_cuda(int(driver.version.value.partition(".")[0]))
         stated = release_in(driver.cuda.value) if driver.cuda else None
@@ -85,14 +85,23 @@ def _of_driver(shown: Shown) -> Mapping[type, object]:
     return found
 
 
+def _by_level(cuda: Stated) -> Mapping[type, object]:
+    """torch names the CUDA that the driver serves, and not the driver: a branch stands for a driver of it."""
+    level = release_in(cuda.value)
+    branch = branch_of(level) if level else None
+    return {DriverCuda: DriverCuda(str(branch), level, line_of(cuda))} if branch else {}
+
+
 def _of_halves(shown: Shown) -> Mapping[type, object]:
     """Where the text tells module, module file and libraries apart: which of the three is the odd one."""
     driver = shown.driver
     if not (driver.module and driver.library and driver.file):
         return {}
+    if driver.file.value.partition(".")[0] != driver.library.value.partition(".")[0]:
+        return {}  # libraries of another branch are left of another installation: the module is not what is stale
     kernel = shown.system.kernel or NOT_SAID
     file = ModuleFile(kernel, line_of(driver.file), "", driver.file.value, "", kernel, "", 0.0)
-    library = DriverLibrary("libcuda.so.1", "", line_of(driver.library), driver.library.value, "the text", 0.0)
+    library = DriverLibrary("libcuda.so.1", "", line_of(driver.library), driver.library.value, THE_TEXT, 0.0)
     return {
         Kernel: Kernel(kernel, True, None, ()),
         ModuleFiles: ModuleFiles((file,)),
@@ -108,7 +117,7 @@ def _gpus(shown: Shown) -> ComputeGpus | Unavailable:
         return ComputeGpus(tuple(_gpu(stated) for stated in shown.gpus))
     if shown.no_gpu:
         return ComputeGpus(())
-    if not shown.speaks_of_gpu:
+    if not shown.speaks_of_gpu and shown.driver.version is None:
         return Unavailable(f"{NOT_SAID} which GPU there is")
     # Who speaks of CUDA means to use a GPU, even where no line names it.
     return ComputeGpus((ComputeGpu("", "", None, "not named", None),))

@@ -30,16 +30,15 @@ def python_facts(host: Host, shown: Shown) -> Mapping[type, object]:
 
 def _collisions(environment: PythonEnvironment) -> Iterator[Collision]:
     """Two that bring the same files cannot both be whole; which one is, nobody can tell from their names."""
-    from gpudoctor.knowledge.wheels import collision_families, shared_files
+    from gpudoctor.knowledge.wheels import collision_families, shared_count, shared_files
 
     for family in collision_families():
         members = [one for one in environment.distributions if one.name in family.members]
         for one, other in combinations(members, 2):
-            files = shared_files(one.name, other.name)
-            path = files[0] if files else ""
-            yield Collision(
-                environment, family.name, one, other, len(files), path, "", f"{NOT_SAID} whose files lie there"
-            )
+            path = next(iter(shared_files(one.name, other.name)), "the files of both")
+            count = shared_count(one.name, other.name)
+            problem = f"{NOT_SAID} whose files lie there"
+            yield Collision(environment, family.name, one, other, count, path, "", problem)
 
 
 def _environment(shown: Shown) -> PythonEnvironment | None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-MOST_CHARACTERS = 4_000_000  # a kernel log of a node that has been up for a year has less
+MOST_CHARACTERS = 1_500_000
+_HEAD = MOST_CHARACTERS // 4  # of a longer text: who it is stands at the beginning, what happened at the end
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FENCE = re.compile(r"\s*(?:```|~~~)[\w+-]*\s*$")
@@ -56,7 +57,7 @@ class Paste(NamedTuple):
     lines: tuple[Line, ...]
     page: Whole  # the texts, a line each
     flow: Whole  # the texts in a row, with one space between two, for messages that were broken into lines
-    cut: bool  # True: it was longer than MOST_CHARACTERS, the rest is not looked at
+    cut: bool  # True: it was longer than MOST_CHARACTERS, and its middle was not looked at
 
     @property
     def raw(self) -> str:
@@ -65,10 +66,14 @@ class Paste(NamedTuple):
 
 def read_paste(text: str) -> Paste:
     """Any text at all; what is no text (NUL bytes, escape sequences) is left out."""
-    cut = len(text) > MOST_CHARACTERS
-    text = _ESCAPES.sub("", text[:MOST_CHARACTERS]).replace("\0", "")
+    whole = _ESCAPES.sub("", text).replace("\0", "")
+    cut = len(whole) > MOST_CHARACTERS
+    head, tail = (whole[:_HEAD], whole[_HEAD - MOST_CHARACTERS :]) if cut else (whole, "")
     lines = []
-    for number, pasted in enumerate(text.splitlines(), 1):
+    pasted_lines = list(enumerate(head.splitlines(), 1))
+    if cut:  # the numbers go on where they would be
+        pasted_lines += list(enumerate(tail.splitlines(), len(whole.splitlines()) - len(tail.splitlines()) + 1))
+    for number, pasted in pasted_lines:
         if _FENCE.match(pasted):
             continue
         raw = _QUOTED.sub("", pasted) if pasted.lstrip().startswith(">") else pasted

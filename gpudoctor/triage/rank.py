@@ -1,12 +1,12 @@
 """Causes in order of certainty: what the facts of a text prove, and what its messages point to."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Check, Evidence, Finding, Outcome, Ranked, Severity, Status
-from gpudoctor.explanation import part
+from gpudoctor.diagnose import Check, Finding, Outcome, Ranked, Severity, Status
 from gpudoctor.knowledge import load_table
 from gpudoctor.symptoms import Tells, hint
+from gpudoctor.triage.evidence import by_message, with_lines
 from gpudoctor.triage.paste import Paste
 from gpudoctor.triage.sightings import Sighting
 
@@ -20,8 +20,6 @@ _GENERAL = ("driver.nvml-failed", "driver.cuda-init-failed", "driver.gpu-missing
 # In a container or in WSL there is none of it: only the other side can have such a fault.
 _OF_HOST = ("kernel.", "packages.", "pci.")
 _AT_HOME = 4  # a fault of just that place is more likely there than another of the same certainty
-_MOST_EVIDENCE = 4
-_LONGEST_LINE = 200
 
 
 class Setting(NamedTuple):
@@ -36,7 +34,7 @@ class _Suspect(NamedTuple):
     check: Check
     weight: int
     certainty: str
-    finding: Finding
+    findings: tuple[Finding, ...]
     lines: frozenset[int]
     severity: Severity
 
@@ -65,10 +63,19 @@ def ranked(
             kept.append(one)
         else:
             explained.setdefault(cause.check.id, []).append(one.check.id)
-    return tuple(
-        Ranked(one.check, one.finding, one.severity, tuple(explained.get(one.check.id, ())), certainty=one.certainty)
+    first = [
+        Ranked(
+            one.check,
+            one.findings[0],
+            one.severity,
+            tuple(explained.get(one.check.id, ())),
+            certainty=one.certainty,
+        )
         for one in kept
-    )
+    ]
+    # More of the same, on other GPUs or in other environments, comes behind all other causes.
+    more = [Ranked(one.check, f, one.severity, (), certainty=one.certainty) for one in kept for f in one.findings[1:]]
+    return (*first, *more)
 
 
 def _causes_first(suspects: Sequence[_Suspect], before: Mapping[str, frozenset[str]]) -> list[_Suspect]:
@@ -110,7 +117,7 @@ def _suspects(
             weight = 5 if id in _GENERAL else max(weight, _PROVEN[severity]) + (20 if told else 0)
             if severity is Severity.INFO and not told:
                 continue
-            finding = _with_lines(outcome.findings[0], paste, sighted)
+            findings = tuple(with_lines(one, paste, sighted) for one in outcome.findings)
             severity = severity if told is None else max(severity, Severity.WARNING)
         elif told is None:
             continue
@@ -119,12 +126,12 @@ def _suspects(
         else:
             # Somebody asks because of it: what is a remark on a machine that works is the matter here.
             severity = max(check.severity, Severity.WARNING)
-            finding = _by_message(check, paste, sighted)
+            findings = (by_message(check, paste, sighted),)
         places = frozenset(index for one in sighted for index in range(one.first, one.last + 1))
         certainty = SHOWN if proven or told is Tells.SURE else LIKELY if told is Tells.LIKELY else POSSIBLE
         if setting.elsewhere and id.startswith(f"{setting.elsewhere}."):
             weight += _AT_HOME
-        yield _Suspect(check, weight + min(len(places), 3), certainty, finding, places, severity)
+        yield _Suspect(check, weight + min(len(places), 3), certainty, findings, places, severity)
 
 
 def _ruled_out(outcome: Outcome, setting: Setting) -> bool:
@@ -151,32 +158,3 @@ def _causes_of(checks: Mapping[str, Check]) -> dict[str, frozenset[str]]:
     for id in checks:
         of(id)
     return found
-
-
-def _by_message(check: Check, paste: Paste, sighted: Sequence[Sighting]) -> Finding:
-    return Finding(check.title, "", tuple(_evidence(paste, sighted)), part(check, "Repair"))
-
-
-def _with_lines(finding: Finding, paste: Paste, sighted: Sequence[Sighting]) -> Finding:
-    return finding._replace(evidence=(*finding.evidence, *_evidence(paste, sighted)))
-
-
-def _evidence(paste: Paste, sighted: Iterable[Sighting]) -> Iterator[Evidence]:
-    """The lines that say so, each once, those that tell most first."""
-    lines: dict[int, int] = {}
-    for sighting in sorted(sighted, key=lambda one: (-one.symptom.tells, one.first)):
-        lines.setdefault(sighting.first, sighting.last)
-    for first, last in list(lines.items())[:_MOST_EVIDENCE]:
-        words = " ".join(line.text for line in paste.lines[first : last + 1])
-        yield Evidence(
-            f"line {paste.lines[first].number}", _short(words, next(s.words for s in sighted if s.first == first))
-        )
-
-
-def _short(text: str, words: str) -> str:
-    """The text around the words, where the line is long."""
-    if len(text) <= _LONGEST_LINE:
-        return text
-    at = max(0, text.find(words[:40]) - 40)
-    piece = text[at : at + _LONGEST_LINE]
-    return f"{'...' if at else ''}{piece}{'...' if at + _LONGEST_LINE < len(text) else ''}"

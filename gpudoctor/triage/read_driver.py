@@ -29,7 +29,7 @@ _OF_DRIVER = tuple(
         rf"NVIDIA UNIX .*Kernel Module(?: for \S+)? +{_VERSION}",
     )
 )
-_BRANCH = re.compile(r"\b(?:nvidia[- ])?driver(?: version)?[ :=-]+(\d{3})\b(?![.\d])", re.IGNORECASE)
+_BRANCH = re.compile(r"(?<![-\w])(?:nvidia )?driver(?: version)?[ :=]+(\d{3})\b(?![.\d])", re.IGNORECASE)
 _CUDA = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -50,7 +50,8 @@ _REPORTED = tuple(
     re.compile(rf"{half} reported version is: {_VERSION}", re.IGNORECASE) for half in ("libcuda", "kernel")
 )
 _CLIENT = re.compile(rf"client\b.{{0,80}}?has the version {_VERSION}", re.IGNORECASE)
-_MODINFO = re.compile(rf"filename: \S*nvidia\S*\.ko\S*.{{0,200}}? version: {_VERSION}")
+_MODULE_FILE = re.compile(r"^filename: \S{1,200}nvidia\S{0,40}\.ko")
+_OF_FILE = re.compile(rf"^version: {_VERSION}$")
 _MODULE = re.compile(rf"kernel module has the version {_VERSION}", re.IGNORECASE)
 
 
@@ -64,7 +65,7 @@ def read_driver(paste: Paste) -> ShownDriver:
         _cuda(paste),
         _in_flow(paste, _CLIENT) or _in_flow(paste, _REPORTED[0]),
         _in_flow(paste, _MODULE) or _in_flow(paste, _REPORTED[1]),
-        _in_flow(paste, _MODINFO),
+        _of_module_file(paste),
         _nvml(paste),
     )
 
@@ -104,6 +105,18 @@ def _in_flow(paste: Paste, pattern: re.Pattern[str]) -> Stated | None:
     """Kernel messages are broken into lines."""
     found = pattern.search(paste.flow.text)
     return _stated(found[1], paste.lines[paste.flow.line_at(found.start(1))]) if found else None
+
+
+def _of_module_file(paste: Paste) -> Stated | None:
+    """What modinfo says of a file: its name first, the version a few lines below."""
+    left = 0
+    for line in paste.lines:
+        if _MODULE_FILE.match(line.text):
+            left = 12
+        elif left and (found := _OF_FILE.match(line.text)):
+            return _stated(found[1], line)
+        left = max(0, left - 1)
+    return None
 
 
 def _nvml(paste: Paste) -> Nvml | None:

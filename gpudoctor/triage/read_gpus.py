@@ -40,6 +40,7 @@ _NAMES = re.compile(
     rf"|(?:{'|'.join(_ALONE)})(?=$|[\s,;:.)\]|-]))"
     rf"(?:[ -](?:{'|'.join(_MORE)}))*"
 )
+_OF_GPUS = re.compile(r"gpu|nvidia|cuda|tesla|driver|vram|card|\dx |x ?\d|node|cluster", re.IGNORECASE)
 _JETSON = re.compile(r"\bDGX Spark\b|\bNVIDIA Thor\b", re.IGNORECASE)
 _AKA = {"dgx spark": "NVIDIA GB10"}
 _MOST = 64
@@ -58,6 +59,8 @@ def _found(paste: Paste) -> Iterator[Stated]:
     for line in paste.lines:
         text = line.text
         for match in _NAMES.finditer(text):
+            if len(match[0]) < 4 and not _OF_GPUS.search(text):
+                continue  # "A40" and "L4" are sheets of paper and lines of code as well
             if match[0] not in known:
                 known[match[0]] = _known(match[0])
             if known[match[0]]:

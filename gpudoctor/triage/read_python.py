@@ -38,6 +38,7 @@ _TORCH_CUDA_LOOSE = re.compile(
     r"PyTorch[^()]{0,20}\(CUDA used to build PyTorch: ([\d.]+)|torch\.version\.cuda\W{1,8}([\d.]+|None)", re.IGNORECASE
 )
 _AVAILABLE = re.compile(r"(?:Is CUDA available|cuda\.is_available\(\)\)?)\W{0,6}(True|False|Yes|No)\b", re.IGNORECASE)
+_YOU_HAVE = re.compile(rf"PyTorch {_NUMBER}[^()]{{0,40}}\(you have ({_NUMBER})", re.IGNORECASE)
 _ASKED = re.compile(r"cuda\.is_available\(\)\)?\s*$")
 _JAX_GPU = re.compile(r"\b(?:Gpu|Cuda)Device\(id=\d")
 _PYTHON = re.compile(r"\bPython(?: version)?\s?[:=]?\s?(3\.\d{1,2}|2\.7)\b", re.IGNORECASE)
@@ -49,7 +50,7 @@ _ALIASES = {"pytorch": "torch", "onnx-runtime": "onnxruntime", "pytorch-triton":
 # What tells of other environments than the one in question.
 _NOT_THERE = re.compile(
     r"requires|requirement|compiled (?:with|against|for)|built (?:with|for)|was built|no longer|not compatible"
-    r"|incompatible|>=|<=|!=|expected|supports? ",
+    r"|incompatible|>=|<=|!=|expected|supports? |\(you have ",
     re.IGNORECASE,
 )
 
@@ -125,6 +126,8 @@ def _of_torch(paste: Paste) -> tuple[Stated | None, Stated | None]:
             version = None if found[1] == "N/A" else Stated(found[1], line.number, line.text[:200])
         if version is None and index <= asked and (found := _BARE.match(line.text)):
             version = Stated(found[1], line.number, line.text[:200])
+        if version is None and (found := _YOU_HAVE.search(line.text)):
+            version = Stated(found[1], line.number, line.text[:200])
         if version is None and (found := _PRINTED.search(line.text)):
             version = Stated(found[1], line.number, line.text[:200])
         if version is None and (found := _TAGGED.search(line.text)):
@@ -140,6 +143,8 @@ def _sees_gpu(paste: Paste) -> bool | None:
     for index, line in enumerate(paste.lines):
         if found := _AVAILABLE.search(line.text):
             answer = found[1].lower() in ("true", "yes")
+        elif (found := _BARE.match(line.text)) and line.text.endswith(("True", "False")):
+            answer = line.text.endswith("True")
         elif _ASKED.search(line.text) and index + 1 < len(paste.lines):
             said = paste.lines[index + 1].text
             answer = said == "True" if said in ("True", "False") else answer

@@ -13,13 +13,15 @@ _NAMES = (
     *("Arch(?: Linux)?", "Manjaro", "EndeavourOS", "CachyOS", "NixOS", "Void", "Gentoo", "(?:Microsoft )?Windows"),
     *(r"win(?= ?\d)", "macOS", "Mac OS X"),
 )
-_SYSTEMS = re.compile(rf"\b({'|'.join(_NAMES)})(?: GNU/Linux)?[ -]?(?:Linux )?v?(\d{{1,2}}(?:\.\d{{1,2}})?)?")
+_SYSTEMS = re.compile(rf"\b({'|'.join(_NAMES)})(?![a-z])(?: GNU/Linux)?[ -]?(?:Linux )?v?(\d{{1,2}}(?:\.\d{{1,2}})?)?")
 _IDS = {
     "kubuntu": "ubuntu",
     "xubuntu": "ubuntu",
     "linux mint": "linuxmint",
     "pop!_os": "pop",
     "rocky linux": "rocky",
+    "red hat enterprise linux": "rhel",
+    "arch linux": "arch",
     "win": "windows",
 }
 _KERNEL = re.compile(

@@ -8,6 +8,7 @@ from gpudoctor.facts.conda import CondaPackage
 from gpudoctor.facts.packages import Packages
 
 NOT_SAID = "the text does not say"
+THE_TEXT = "the text"  # as the source of what stands somewhere in it
 
 
 class Stated(NamedTuple):
@@ -84,7 +85,7 @@ class Shown(NamedTuple):
 
 def line_of(stated: Stated) -> str:
     """ "line 14", as the source of evidence."""
-    return f"line {stated.line}" if stated.line else "the text"
+    return f"line {stated.line}" if stated.line else THE_TEXT
 
 
 def release_in(text: str) -> tuple[int, int] | None:

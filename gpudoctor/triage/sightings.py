@@ -52,7 +52,7 @@ def matches(symptom: Symptom, paste: Paste) -> list[Sighting]:
     found = list(_matches(symptom, paste.page))
     if not found and not symptom.startswith("^") and not symptom.endswith("$"):
         # Nothing may be taken from far away: what stands for "anything" is held to a line's length here.
-        found = list(_matches(symptom.replace(".*", ".{0,200}?"), paste.flow))[:1]
+        found = list(_matches(re.sub(r"(?<!\\)\.[*+]\??", ".{0,200}?", symptom), paste.flow))[:1]
     return [Sighting(symptom, first, last, words) for first, last, words in found]
 
 

@@ -107,6 +107,7 @@ def test_two_gpus_train_in_children_and_of_the_busy_one_the_speed_is_not_measure
     assert len(json.loads((state / "bench.json").read_text())["gpus"]) == 2
 
 
+@pytest.mark.slow  # test_children.py and test_faults.py show the same of each part
 def test_one_sick_gpu_fails_the_run_and_the_other_one_keeps_its_pass(two_gpus, capsys):
     two_gpus("crash")
     told = as_json(capsys, "--all", "--backend", "cupy", "--quick")

@@ -1,6 +1,7 @@
 """`--timeout` holds for what the doctor does itself: strange files, long texts, a file system that never answers."""
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -12,18 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import GPUDOCTOR
+from command_line import GPUDOCTOR, Call, calls
 from disk_trees import let_everybody_in
 from live_machines import debian
+from preflight_plans import apt_plan, inst
 from sick_children import SLEEP, Run, SickChildren, checked
 
+from gpudoctor import time_limit
 from gpudoctor.children import collect, start
 from gpudoctor.host import Unavailable, quietly
 from gpudoctor.machine import RootHost
-from gpudoctor.time_limit import limit, stop_in_time
+from gpudoctor.time_limit import asking_for, limit, stop_in_time
 
-MARGIN = 1.0  # seconds
+MARGIN = 10.0  # seconds; what is not stopped takes longer
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make this")
+
+
+@pytest.fixture(autouse=True)
+def _however_slow_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is run in this process must not be given up, which would end the tests with it."""
+    monkeypatch.setattr(time_limit, "_LAST_PATIENCE", 30)
 
 
 @pytest.fixture
@@ -239,6 +248,71 @@ def test_a_file_system_that_never_answers(disk: Path, dead_folder: Path, tmp_pat
     assert done.stdout == ""
     assert not (tmp_path / "written").exists()
     assert done.stderr == "gpudoctor: given up after 0.5 s (last asked for: /etc/modprobe.d)\n"
+
+
+# --- the commands that diagnose before they do something else ---
+
+Slow = Callable[[str], None]
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """Has one file of a disk never come to an end."""
+
+    def make(name: str) -> None:
+        read = RootHost.read
+
+        def stuck(host: RootHost, path: str, **part: int | None) -> str | None:
+            if path == name:
+                asking_for(path)
+                time.sleep(60)
+            return read(host, path, **part)
+
+        monkeypatch.setattr(RootHost, "read", stuck)
+
+    return make
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Call:
+    return calls(capfd)
+
+
+ROOT = ("--kernel", "6.1.0-50-amd64", "--timeout", "0.4", "--root")
+
+
+def test_a_plan_of_repair_is_made_of_what_is_known_in_time(call: Call, disk: Path, slow: Slow) -> None:
+    slow("/etc/os-release")
+    began = time.monotonic()
+    done = call("fix", "--dry-run", "--format", "json", *ROOT, str(disk))
+    assert time.monotonic() - began < 20
+    assert done.code == 3, done
+    assert json.loads(done.out)["status"] == "unknown"
+
+
+def test_half_a_foresight_is_none(call: Call, disk: Path, slow: Slow, tmp_path: Path) -> None:
+    plan = tmp_path / "plan"
+    plan.write_text(apt_plan(inst("linux-image-6.1.0-56-amd64", "6.1.192-1")))
+    assert call("preflight", "--simulation", str(plan), *ROOT[:2], "--root", str(disk)).code == 2
+    slow("/etc/environment")
+    done = call("preflight", "--simulation", str(plan), *ROOT, str(disk))
+    assert (done.code, done.out) == (3, "")
+    assert done.err == (
+        "gpudoctor: not all was found out in 0.4 s, the time of the whole run (last asked for: /etc/environment)\n"
+    )
+
+
+def test_nothing_is_recommended_for_half_of_a_machine(
+    call: Call, disk: Path, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpudoctor.cli.recommend.GLOBAL_TIMEOUT", 0.4)
+    slow("/proc/driver/nvidia/version")
+    done = call("recommend", "torch", "--gpu", "sm_89", "--root", str(disk))
+    assert (done.code, done.out) == (3, "")
+    assert done.err == (
+        "gpudoctor: not all was found out in 0.4 s, the time of the whole run (last asked for: "
+        "/proc/driver/nvidia/version); --driver and --gpu ask this machine nothing\n"
+    )
 
 
 # --- memory ---

@@ -2,13 +2,15 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from live_machines import KERNEL, NEW, debian
 
-from gpudoctor.hooks import upgrade, upgrade_note
+from gpudoctor import time_limit
+from gpudoctor.hooks import upgrade, upgrade_note, verdict
 from gpudoctor.hooks.judging import STOP
 from gpudoctor.hooks.run import run_hook
 from gpudoctor.machine import RootHost
@@ -204,3 +206,40 @@ def test_a_crash_while_foreseeing_stops_nothing(machine: Machine, call: Call, mo
     )
     machine.install_kernel()
     assert "kernel.headers-missing" in call("apt-after")[1]
+
+
+@pytest.fixture
+def late(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file never comes to an end, and the time of a hook is short."""
+    read = MachineTree.read
+
+    def stuck(host: MachineTree, path: str, **part: int | None) -> str | None:
+        if path == "/etc/environment":
+            time_limit.asking_for(path)
+            time.sleep(60)
+        return read(host, path, **part)
+
+    monkeypatch.setattr(MachineTree, "read", stuck)
+    monkeypatch.setattr(verdict, "_SHARE", 0.5 / verdict.DEADLINE)
+    monkeypatch.setattr(time_limit, "_LAST_PATIENCE", 15)
+
+
+HALF = "not all was found out in 0.5 s, the time of the whole run (last asked for: /etc/environment)"
+
+
+@pytest.mark.usefixtures("late")
+def test_half_a_look_beforehand_stops_nothing_and_blames_nothing(machine: Machine, call: Call) -> None:
+    assert call("apt-before", packages=KERNEL_ALONE, enforce="true") == (
+        0,
+        f"gpudoctor: what this upgrade does to the GPU cannot be told beforehand: {HALF}\n",
+    )
+    assert machine.note is not None
+    assert machine.note["known"] is None
+
+
+@pytest.mark.usefixtures("late")
+def test_half_a_look_afterwards_is_called_so(machine: Machine, call: Call) -> None:
+    upgrade_note.leave(upgrade_note.UpgradeNote())
+    code, told = call("apt-after")
+    assert code == 0
+    assert told.endswith(f"gpudoctor: {HALF}; `gpudoctor check` tells more\n")

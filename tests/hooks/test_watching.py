@@ -3,12 +3,14 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from live_machines import KERNEL, debian
 
+from gpudoctor import time_limit
 from gpudoctor.diagnose import Check, Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.hooks import notify, watch
@@ -17,6 +19,7 @@ from gpudoctor.hooks.run import run_hook
 from gpudoctor.host import BadSource
 from gpudoctor.last_look import Known, changes_in_words, state_after
 from gpudoctor.registry import Facts
+from gpudoctor.testing import MachineTree
 
 Watch = Callable[..., tuple[int, str, str]]
 
@@ -283,6 +286,29 @@ def test_without_a_system_log_that_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("os.path.exists", lambda path: path != "/dev/log")
     with pytest.raises(BadSource, match="there is no /dev/log"):
         deliver(["syslog"], "subject", "text", ERROR)
+
+
+def test_what_is_not_found_out_in_time_is_not_taken_for_mended(
+    files: Path, watched: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harm(files)
+    assert "there is no NVIDIA module for it" in watched()[1]
+    read = MachineTree.read
+
+    def stuck(host: MachineTree, path: str, **part: int | None) -> str | None:
+        if path == "/var/lib/dpkg/status":
+            time.sleep(60)
+        return read(host, path, **part)
+
+    monkeypatch.setattr(MachineTree, "read", stuck)
+    monkeypatch.setattr(watch, "GLOBAL_TIMEOUT", 0.5)
+    monkeypatch.setattr(time_limit, "_LAST_PATIENCE", 15)
+    began = time.monotonic()
+    code, told, _ = watched()
+    assert time.monotonic() - began < 20
+    assert code == 0
+    assert "could not be told: no answer in 0.5 s, the time of the whole run" in told
+    assert "Gone:" not in told
 
 
 def test_the_memory_is_written_whole(files: Path, watched: Watch, tmp_path: Path) -> None:

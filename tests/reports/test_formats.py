@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import junitparser
 import pytest
-from command_line import Call, calls, gpudoctor
+from command_line import GPUDOCTOR, Call, calls
 from gpu_machines import facts as facts_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -483,7 +483,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_device_alone(call: Call) -> No
 def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "report.sarif"
     path.write_text("the old one\n")
-    # -B: the limit would cut bytecode short as well, and Python would find it so the next time.
+    # -B: no bytecode is written, for what is cut off of it Python does not notice before it reads it again.
     command = f"ulimit -f 1; {sys.executable} -B -m gpudoctor check --snapshot {BROKEN} --format sarif --output {path}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (3, "")
@@ -498,7 +498,8 @@ def test_an_output_that_is_no_plain_file_is_written_to_and_stays_what_it_was(tmp
     assert call("check", "--snapshot", str(BROKEN), "--format", "npd", "--output", str(link)).code == 1
     assert link.is_symlink()
     assert target.read_text().startswith("kernel.headers-missing")
-    done = gpudoctor("check", "--snapshot", str(BROKEN), "--format", "npd", "--output", "/dev/stdout")
+    words = [*GPUDOCTOR, "check", "--snapshot", str(BROKEN), "--format", "npd", "--output", "/dev/stdout"]
+    done = subprocess.run(words, stdout=subprocess.PIPE, encoding="utf-8", timeout=60, check=False)
     assert done.stdout == target.read_text()
     refused = call("check", "--snapshot", str(BROKEN), "--output", str(tmp_path))
     assert refused.code == 3

@@ -244,15 +244,15 @@ def test_the_action_is_what_github_describes_and_hands_over_every_input() -> Non
     assert all("${{" not in step["run"] for step in action["runs"]["steps"]), "no input becomes part of a script"
 
 
-def test_the_workflows_of_the_readme_are_what_their_makers_describe() -> None:
-    readme = (TREE / "README.md").read_text(encoding="utf-8")
-    github, gitlab = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL))
+def test_the_workflows_of_the_documentation_are_what_their_makers_describe() -> None:
+    told = (TREE / "docs/ci.md").read_text(encoding="utf-8")
+    github, gitlab = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", told, re.DOTALL))
     keep_to({"name": "ci", "on": "push", **github}, "github-workflows.json")
     keep_to(gitlab, "gitlab-ci.json")
     (used,) = [step for step in github["jobs"]["train"]["steps"] if step["uses"] == "./"]
     action = yaml.safe_load(ACTION.read_text())
     assert used["with"].keys() <= action["inputs"].keys()
-    assert {*re.findall(r"steps\.gpu\.outputs\.([\w-]+)", readme)} <= action["outputs"].keys()
+    assert {*re.findall(r"steps\.gpu\.outputs\.([\w-]+)", told)} <= action["outputs"].keys()
     assert {gitlab["gpu"]["extends"]} == yaml.safe_load(GITLAB.read_text()).keys()
 
 

@@ -1,32 +1,15 @@
 """The example of a plugin, installed as a user installs it, or laid on the path as pip would have."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from command_line import GPUDOCTOR
+from documented import TREE
 
-TREE = Path(__file__).parents[2]
 EXAMPLE = TREE / "examples/gpudoctor-scratch"
-
-
-@pytest.fixture
-def installed(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that has the plugin, with the metadata that pip writes."""
-    if sys.version_info < (3, 11):
-        pytest.skip("tomllib came with Python 3.11")
-    import tomllib
-
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    metadata = tmp_path / "gpudoctor_scratch-0.1.0.dist-info"
-    metadata.mkdir()
-    lines = [f"{name} = {module}" for name, module in project["entry-points"]["gpudoctor.plugins"].items()]
-    (metadata / "entry_points.txt").write_text("[gpudoctor.plugins]\n" + "\n".join(lines))
-    (tmp_path / "gpudoctor_scratch").symlink_to(EXAMPLE / "gpudoctor_scratch")
-    return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
 
 @pytest.fixture

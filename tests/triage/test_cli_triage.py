@@ -1,13 +1,16 @@
 """`gpudoctor triage` as a user meets it."""
 
 import json
+import os
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from command_line import GPUDOCTOR, Call, calls, gpudoctor
+from command_line import Call, calls, gpudoctor
+from ready_process import run_ready
 
+from gpudoctor.cli.options import TriageOptions, quick_triage_options
 from gpudoctor.reports.formats import FORMATS
 
 MISMATCH = """\
@@ -24,7 +27,8 @@ Cuda compilation tools, release 12.4, V12.4.131
 
 def triage(text: str | bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     data = text.encode() if isinstance(text, str) else text
-    return subprocess.run([*GPUDOCTOR, "triage", *arguments], input=data, capture_output=True, timeout=60, check=False)
+    done = run_ready(("triage", *arguments), os.environ, data)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.encode(), done.stderr.encode())
 
 
 def test_the_cause_its_lines_and_the_exit_code() -> None:
@@ -125,6 +129,36 @@ def test_every_format_can_tell_it(form: str) -> None:
     assert done.returncode == (1 if form == "npd" else 2)
     assert "driver.library-mismatch" in done.stdout.decode()
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-"],
+        ["log.txt"],
+        ["--format", "json", "log.txt"],
+        ["log.txt", "--format=html", "--output", "page.html"],
+        ["--output=page.html", "-"],
+    ],
+    ids=" ".join,
+)
+def test_both_doors_understand_the_same(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TriageOptions] = []
+    monkeypatch.setattr("gpudoctor.cli.triage.triage", lambda *options: seen.append(TriageOptions(*options)) or 0)
+    from gpudoctor.cli.app import run_app
+
+    assert run_app(["triage", *arguments]) == 0
+    assert seen == [quick_triage_options(arguments)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["one", "two"], ["--format"], ["--format", "yaml"], ["--output", "--format"], ["-o", "x"], ["--deep"]],
+    ids=" ".join,
+)
+def test_the_quick_door_leaves_all_else_to_typer(arguments: list[str]) -> None:
+    assert quick_triage_options(arguments) is None
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -78,7 +78,7 @@ def test_the_kernel_log_repeats_its_speaker_in_continued_lines() -> None:
 def test_a_text_that_is_too_long_is_cut_and_says_so() -> None:
     paste = read_paste("x" * (MOST_CHARACTERS + 1))
     assert paste.cut
-    assert len(paste.flow.text) == MOST_CHARACTERS
+    assert sum(len(line.text) for line in paste.lines) == MOST_CHARACTERS
 
 
 @pytest.mark.parametrize(
