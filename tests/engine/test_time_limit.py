@@ -19,7 +19,6 @@ from live_machines import debian
 from preflight_plans import apt_plan, inst
 from sick_children import SLEEP, Run, SickChildren, checked
 
-from gpudoctor import time_limit
 from gpudoctor.children import collect, start
 from gpudoctor.host import Unavailable, quietly
 from gpudoctor.machine import RootHost
@@ -27,12 +26,6 @@ from gpudoctor.time_limit import asking_for, limit, stop_in_time
 
 MARGIN = 10.0  # seconds; what is not stopped takes longer
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make this")
-
-
-@pytest.fixture(autouse=True)
-def _however_slow_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is run in this process must not be given up, which would end the tests with it."""
-    monkeypatch.setattr(time_limit, "_LAST_PATIENCE", 30)
 
 
 @pytest.fixture
@@ -318,7 +311,7 @@ def test_a_file_system_that_never_answers(
         )
     finally:
         libc.umount2(os.fsencode(place), 2)
-    assert time.monotonic() - began < seconds + 3 + 3 * MARGIN
+    assert time.monotonic() - began < seconds + 3 + MARGIN
     assert done.returncode == 3
     assert done.stdout == ""
     assert not (tmp_path / "written").exists()

@@ -221,7 +221,6 @@ def late(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(MachineTree, "read", stuck)
     monkeypatch.setattr(verdict, "_SHARE", 0.5 / verdict.DEADLINE)
-    monkeypatch.setattr(time_limit, "_LAST_PATIENCE", 15)
 
 
 HALF = "not all was found out in 0.5 s, the time of the whole run (last asked for: /etc/environment)"
