@@ -78,9 +78,9 @@ run() {
     status=$(sed -n 's/^ "status": "\([a-z]*\)",$/\1/p' "$work/json")
     output status "$status"
     output cause "$(sed -n '1s/^::\(error\|warning\) title=gpudoctor \([a-z0-9.-]*\)::.*/\2/p' "$work/annotations")"
-    [ ! -e "${INPUT_SARIF_FILE:-}" ] || output sarif-file "$INPUT_SARIF_FILE"
+    [ ! -s "${INPUT_SARIF_FILE:-}" ] || output sarif-file "$INPUT_SARIF_FILE"
     for file in "${INPUT_SARIF_FILE:-}" "${INPUT_JUNIT_FILE:-}"; do
-        if [ -n "$file" ] && [ ! -e "$file" ]; then
+        if [ -n "$file" ] && [ ! -s "$file" ]; then
             annotate error "A report of gpudoctor could not be written: the log of this step says why."
         fi
     done

@@ -337,7 +337,7 @@ def test_bad_options_get_one_clear_sentence(options: dict[str, Any], said: str) 
 
 
 def test_bad_net_is_bad_usage() -> None:
-    with pytest.raises(BadUsage, match="is vgg16 meant"):
+    with pytest.raises(BadUsage, match="is 'vgg16' meant"):
         bench_plan("vgg61", memory="24GiB")
 
 

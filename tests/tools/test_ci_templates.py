@@ -243,6 +243,7 @@ def test_the_bench_is_told_whose_torch_is_meant_and_not_whose_cupy(job: Job, bac
     "inputs",
     [
         {"INPUT_FAIL_ON": "errors"},
+        {"INPUT_SARIF_FILE": "/no/such/folder/report.sarif"},
         pytest.param({"INPUT_EXPECT_GPUS": "many"}, marks=pytest.mark.slow),
     ],
     ids=str,
@@ -258,14 +259,12 @@ def test_a_wrong_input_is_no_verdict_on_the_gpu(
 
 
 def test_a_report_that_cannot_be_written_is_said_beside_what_was_found(job: Job, machines: Mapping[str, Path]) -> None:
-    done = job.step(
-        "run", INPUT_ARGS=f"--snapshot {machines['broken']}", INPUT_SARIF_FILE="/no/such/folder/report.sarif"
-    )
+    done = job.step("run", INPUT_ARGS=f"--snapshot {machines['broken']}", INPUT_SARIF_FILE="/dev/full")
     assert done.returncode == 3
     found, unwritten = shown(done.stdout)
     assert found.properties["title"] == "gpudoctor driver.library-mismatch"
     assert unwritten.message == "A report of gpudoctor could not be written: the log of this step says why."
-    assert "/no/such/folder/report.sarif" in done.stderr
+    assert "/dev/full" in done.stderr
     assert job.outputs == {"exit-code": "3", "status": "error", "cause": "driver.library-mismatch"}
 
 
