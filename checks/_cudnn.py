@@ -11,7 +11,7 @@ from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.facts.loader import Found
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.wheel_pins import pin_of, wanted_cudnn
+from gpudoctor.python.wheel_pins import pin_of, wanted_cudnn
 
 from ._loader_words import LIBRARY_PATH, take_out
 
@@ -79,7 +79,7 @@ def led_by(found: Found) -> str:
 
 def installing(environment: PythonEnvironment, framework: str, requirement: str, *, remove: Sequence[str] = ()) -> str:
     """A remedy: the command that puts a wheel into an environment, or, without a wheel, how to get along."""
-    from gpudoctor.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need it
 
     if not requirement:
         return f"Install a build of {framework} for another CUDA; `gpudoctor recommend {framework}` names one."

@@ -8,8 +8,8 @@ from gpudoctor.facts.package_manager import UnsafeWord
 
 def other_build(build: FrameworkBuild, driver: DriverCuda | Unavailable, gpus: ComputeGpus | Unavailable) -> str:
     """The remedy; where nothing fits, how to find out what would."""
-    from gpudoctor.installers import instruction  # here for start-up: only findings need them
-    from gpudoctor.other_builds import other_build as choose
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need them
+    from gpudoctor.python.other_builds import other_build as choose
 
     choice = choose(build, driver, gpus)
     if choice is not None:

@@ -2,14 +2,14 @@
 
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.reinstallations import Reinstallation, requirers
+from gpudoctor.python.reinstallations import Reinstallation, requirers
 
 
 def remedy(environment: PythonEnvironment, wanted: Reinstallation | None, otherwise: str) -> str:
     """`otherwise`: what to do where no set of packages is known to help, or no command may be made of their names."""
     if wanted is None:
         return otherwise
-    from gpudoctor.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need it
 
     # A version that is there already counts as installed, whatever has become of its files.
     try:

@@ -7,7 +7,7 @@ from gpudoctor import Evidence, Unavailable
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.facts.wheel_files import Incomplete, WheelFiles
-from gpudoctor.reinstallations import family
+from gpudoctor.python.reinstallations import family
 
 
 class Rivals(NamedTuple):

@@ -2,13 +2,13 @@
 
 from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.facts.package_manager import UnsafeWord
-from gpudoctor.pins import TORCH_FAMILY, demands_of, fulfils
-from gpudoctor.recommend import Recommendation
+from gpudoctor.python.pins import TORCH_FAMILY, demands_of, fulfils
+from gpudoctor.python.recommend import Recommendation
 
 
 def remedy(build: FrameworkBuild, found: Recommendation) -> str:
     """ "Install torch 2.8.0 with CUDA 12.6: `...`." Where no build fits: why, and what would help."""
-    from gpudoctor.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need it
 
     best = found.best
     if best is None:

@@ -316,7 +316,7 @@ def _has_libraries(environment: PythonEnvironment) -> bool:
 def _pin(environment: PythonEnvironment, driver: DriverCuda) -> str:
     if driver.cuda is None:
         return "Pin cuda-version in this environment to a release that the driver runs, or update the driver."
-    from gpudoctor.installers import spoken  # here for start-up: only findings need it
+    from gpudoctor.python.installers import spoken  # here for start-up: only findings need it
 
     command = ("conda", "install", "-p", environment.prefix, f"cuda-version={driver.cuda[0]}.{driver.cuda[1]}")
     return f"Take CUDA back to what the driver serves: {spoken(command)}; or update the driver."

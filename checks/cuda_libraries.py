@@ -13,7 +13,7 @@ from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.loader import LoaderCache, LoaderConfig
 from gpudoctor.facts.package_manager import UnsafeWord
-from gpudoctor.library_wheels import missing_libraries, order_for, others_present
+from gpudoctor.python.library_wheels import missing_libraries, order_for, others_present
 
 from ._environments import computed, on_gpus, place, rivalled, severity, undecided
 from ._known import known
@@ -320,7 +320,7 @@ def _finding(
 
 
 def _installing(build: FrameworkBuild, missing: Sequence[LibraryUse]) -> str:
-    from gpudoctor.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need it
 
     requirements, index_url = order_for(build, missing)
     try:

@@ -10,7 +10,7 @@ from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.framework_cudnn import CudnnPart, FrameworkCudnns
 from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.knowledge.cuda import version_numbers
-from gpudoctor.wheel_pins import served_cudnn
+from gpudoctor.python.wheel_pins import served_cudnn
 
 from ._cudnn import built_with, installing, led_by, no_gpu, remedy
 from ._environments import computed, on_gpus, place, severity, undecided

@@ -13,7 +13,7 @@ from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.shared_libraries import Header
 from gpudoctor.knowledge.cuda import version_numbers
-from gpudoctor.wheel_pins import newest_cudnn, wanted_cudnn
+from gpudoctor.python.wheel_pins import newest_cudnn, wanted_cudnn
 
 from ._cudnn import capabilities, installing, no_gpu
 from ._environments import computed, place, severity, undecided

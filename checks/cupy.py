@@ -10,7 +10,7 @@ from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.facts.wheel_files import WheelFiles
-from gpudoctor.reinstallations import OPTIONAL_TO_CUPY, cupy, lacks, needs_of, numba
+from gpudoctor.python.reinstallations import OPTIONAL_TO_CUPY, cupy, lacks, needs_of, numba
 
 from ._environments import computed, on_gpus, place, severity, undecided
 from ._reinstall import remedy

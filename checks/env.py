@@ -11,7 +11,7 @@ from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.loader import LoaderConfig
 from gpudoctor.facts.system import Kernel
-from gpudoctor.library_wheels import Shadow, shadows
+from gpudoctor.python.library_wheels import Shadow, shadows
 
 from ._environments import computed, no_variables, on_gpus, place, severity
 from ._loader_words import LIBRARY_PATH, leads_to, setting_evidence, take_out

@@ -9,11 +9,11 @@ from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironments
-from gpudoctor.jax_versions import jax_plugins, members, mismatches, numbers_of
-from gpudoctor.library_wheels import version_of_file, wheel_piece
-from gpudoctor.pep440 import parse_version
-from gpudoctor.pep508 import normalised, parse_requirement
-from gpudoctor.reinstallations import jax, jax_for_cpu, needs_of
+from gpudoctor.python.jax_versions import jax_plugins, members, mismatches, numbers_of
+from gpudoctor.python.library_wheels import version_of_file, wheel_piece
+from gpudoctor.python.pep440 import parse_version
+from gpudoctor.python.pep508 import normalised, parse_requirement
+from gpudoctor.python.reinstallations import jax, jax_for_cpu, needs_of
 
 from ._environments import computed, on_gpus, place, severity, undecided
 from ._reinstall import remedy

@@ -8,7 +8,7 @@ from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.framework_cudnn import FrameworkNccl, FrameworkNccls, minor
 from gpudoctor.facts.nccl_settings import NcclSetting, NcclSettings, Networks, chosen
-from gpudoctor.wheel_pins import pin_of
+from gpudoctor.python.wheel_pins import pin_of
 
 from ._cudnn import from_library_path, installing, led_by
 from ._environments import computed, place, severity, undecided

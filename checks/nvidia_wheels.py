@@ -6,7 +6,7 @@ from gpudoctor import Evidence, Finding, Severity, Undecided, check, hint, likel
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.facts.wheel_files import Incomplete, WheelFiles
-from gpudoctor.wheel_pins import COLLIDING, Order, orders, torn_apart
+from gpudoctor.python.wheel_pins import COLLIDING, Order, orders, torn_apart
 
 from ._environments import place, severity, undecided
 
@@ -113,7 +113,7 @@ def _incomplete(one: Incomplete) -> Finding:
 
 
 def _command(environment: PythonEnvironment, requirement: str, remove: tuple[str, ...]) -> str:
-    from gpudoctor.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need it
 
     try:
         # What they need in turn was not touched.

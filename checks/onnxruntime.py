@@ -10,8 +10,8 @@ from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.loader import LoaderCache
 from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.facts.wheel_files import WheelFiles
-from gpudoctor.library_wheels import others_present
-from gpudoctor.reinstallations import Needs, cuda_majors_in, family, lacks, needs_of, onnxruntime
+from gpudoctor.python.library_wheels import others_present
+from gpudoctor.python.reinstallations import Needs, cuda_majors_in, family, lacks, needs_of, onnxruntime
 
 from ._environments import computed, on_gpus, place, severity, undecided
 from ._reinstall import bring_back, remedy

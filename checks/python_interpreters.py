@@ -70,7 +70,7 @@ def interpreter_missing(pythons: PythonEnvironments, interpreters: Interpreters)
 
 
 def _made_anew(environment: PythonEnvironment) -> str:
-    from gpudoctor.interpreters import commands_for_new_environment  # here for start-up: only findings need it
+    from gpudoctor.python.interpreters import commands_for_new_environment  # here for start-up: only findings need it
 
     try:
         commands = commands_for_new_environment(environment)
@@ -170,7 +170,7 @@ def _shadowing(one: PythonEnvironment, paths: tuple[str, ...]) -> Iterator[Findi
 
 
 def _without_user_site(one: PythonEnvironment, first: Distribution) -> str:
-    from gpudoctor.installers import spoken, uninstall  # here for start-up: only findings need it
+    from gpudoctor.python.installers import spoken, uninstall  # here for start-up: only findings need it
 
     try:
         away = f"; or take the user's copy away: {spoken(uninstall(one, (first.name,), tool='pip'))}"
@@ -212,7 +212,7 @@ def _kernel(kernel: JupyterKernel, pythons: PythonEnvironments) -> Iterator[Find
 
 
 def _registered(kernel: JupyterKernel, environment: PythonEnvironment | None) -> str:
-    from gpudoctor.interpreters import kernel_command  # here for start-up: only findings need it
+    from gpudoctor.python.interpreters import kernel_command  # here for start-up: only findings need it
 
     command = kernel_command(kernel, environment) if environment and environment.interpreter else ""
     if command:

@@ -11,7 +11,7 @@ from gpudoctor.facts.extensions import TorchExtensions
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
-from gpudoctor.pins import BrokenPin, Restoring, broken_pins, restoring
+from gpudoctor.python.pins import BrokenPin, Restoring, broken_pins, restoring
 
 from ._environments import on_gpus, place, severity, undecided
 
@@ -87,7 +87,7 @@ def _serves(pin: BrokenPin) -> bool:
     """
     if not pin.target.name.startswith("nvidia-"):
         return False
-    from gpudoctor.library_wheels import brings_library  # here for start-up: only broken pins of NVIDIA's wheels
+    from gpudoctor.python.library_wheels import brings_library  # here for start-up: only broken pins of NVIDIA's wheels
 
     there, asked = version_key(pin.target.version), [version_key(demand.exact) for demand in pin.broken]
     return brings_library(pin.target.name) and all(one[:1] == there[:1] and one < there for one in asked)
@@ -100,7 +100,7 @@ def _torn(build: FrameworkBuild | None, extensions: TorchExtensions | Unavailabl
     mine = [one for one in extensions.extensions if one.prefix == build.environment.prefix]
     if not mine:
         return ()
-    from gpudoctor.torch_faults import extension_fault  # here for start-up: few environments have extensions
+    from gpudoctor.python.torch_faults import extension_fault  # here for start-up: few environments have extensions
 
     return tuple(one.distribution.name for one in mine if extension_fault(one, build, extensions))
 
@@ -120,7 +120,7 @@ def _kept_again(environment: PythonEnvironment, pin: BrokenPin) -> str:
 
 
 def _command(environment: PythonEnvironment, back: Restoring) -> str:
-    from gpudoctor.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need it
 
     try:
         return instruction(environment, back.requirements, index_url=back.index_url)
@@ -168,7 +168,10 @@ def numpy_abi(pythons: PythonEnvironments) -> Iterator[Finding]:
         numpy = one.get("numpy")
         if numpy is None or not numpy.version.partition(".")[0].isdecimal() or int(numpy.version.split(".")[0]) < 2:
             continue
-        from gpudoctor.numpy_abi import made_for_numpy_1, numpy_1_requirement  # here for start-up: not everywhere
+        from gpudoctor.python.numpy_abi import (  # here for start-up: not everywhere
+            made_for_numpy_1,
+            numpy_1_requirement,
+        )
 
         old = made_for_numpy_1(one)
         if not old:
@@ -240,7 +243,7 @@ def no_wheel(
         useless = build is not None and not build.problem and _useless(build, gpus)
         if not (asks or useless):
             continue
-        from gpudoctor.torch_family import python_for_torch  # here for start-up: only suspects need the tables
+        from gpudoctor.python.torch_family import python_for_torch  # here for start-up: only suspects need the tables
 
         better = python_for_torch(one, driver, gpus)
         if not better:

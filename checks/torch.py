@@ -73,7 +73,7 @@ def cpu_only(
         if build.problem:
             yield undecided(build.environment, build.problem)
             continue
-        from gpudoctor.torch_family import fitting_build  # here for start-up: only findings need the tables
+        from gpudoctor.python.torch_family import fitting_build  # here for start-up: only findings need the tables
 
         from ._torch_words import remedy
 
@@ -155,7 +155,7 @@ def no_kernels_for_gpu(
             yield undecided(build.environment, reason)
         if not without:
             continue
-        from gpudoctor.torch_family import fitting_build  # here for start-up: only findings need the tables
+        from gpudoctor.python.torch_family import fitting_build  # here for start-up: only findings need the tables
 
         from ._torch_words import remedy
 
@@ -230,7 +230,7 @@ def companion_mismatch(builds: FrameworkBuilds, extensions: TorchExtensions) -> 
         for companion in extensions.companions:
             if companion.prefix != build.environment.prefix:
                 continue
-            from gpudoctor.torch_faults import companion_fault  # here for start-up: only torch with companions
+            from gpudoctor.python.torch_faults import companion_fault  # here for start-up: only torch with companions
 
             fault = companion_fault(companion, build)
             if fault is None:
@@ -248,8 +248,8 @@ def companion_mismatch(builds: FrameworkBuilds, extensions: TorchExtensions) -> 
 
 
 def _together(build: FrameworkBuild, name: str) -> str:
-    from gpudoctor.installers import instruction  # here for start-up: only findings need it
-    from gpudoctor.torch_family import family_mending
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.python.torch_family import family_mending
 
     requirements, index, why = family_mending(build)
     try:

@@ -67,7 +67,9 @@ def extension_abi(builds: FrameworkBuilds, extensions: TorchExtensions) -> Itera
         for extension in extensions.extensions:
             if extension.prefix != build.environment.prefix:
                 continue
-            from gpudoctor.torch_faults import extension_fault  # here for start-up: few environments have extensions
+            from gpudoctor.python.torch_faults import (
+                extension_fault,  # here for start-up: few environments have extensions
+            )
 
             fault = extension_fault(extension, build, extensions)
             if fault is None:
@@ -87,8 +89,8 @@ def extension_abi(builds: FrameworkBuilds, extensions: TorchExtensions) -> Itera
 
 
 def _anew(build: FrameworkBuild, extension: Extension) -> str:
-    from gpudoctor.installers import caution, instruction, spoken  # here for start-up: only findings need it
-    from gpudoctor.torch_family import fitting_pin, mending
+    from gpudoctor.python.installers import caution, instruction, spoken  # here for start-up: only findings need it
+    from gpudoctor.python.torch_family import fitting_pin, mending
 
     name = extension.distribution.name
     pinned = fitting_pin(build.environment, extension)
@@ -189,8 +191,8 @@ def _without_library(
 
 
 def _newer(build: FrameworkBuild) -> str:
-    from gpudoctor.installers import instruction  # here for start-up: only findings need it
-    from gpudoctor.torch_family import quantisation_requirement
+    from gpudoctor.python.installers import instruction  # here for start-up: only findings need it
+    from gpudoctor.python.torch_family import quantisation_requirement
 
     wanted = quantisation_requirement(build)
     if not wanted:

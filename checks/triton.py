@@ -117,7 +117,7 @@ def _program(
         if variable in gone:
             return _Program(f"{path}, which {variable} names,", False, variable, True, True, told)
         toolkit = _toolkit_of(path, toolkits)
-        from gpudoctor.torch_family import knows  # here for start-up: only where the variable is set
+        from gpudoctor.python.torch_family import knows  # here for start-up: only where the variable is set
 
         able = knows(toolkit, gpu) if toolkit else None
         if toolkit is None or able is None:
@@ -143,7 +143,7 @@ def _toolkit_of(path: str, toolkits: CudaToolkits | Unavailable) -> Toolkit | No
 
 
 def _another(gpu: ComputeGpu, toolkits: CudaToolkits | Unavailable, program: _Program) -> str:
-    from gpudoctor.torch_family import toolkit_with_ptxas_for, torch_with_ptxas_for  # here for start-up
+    from gpudoctor.python.torch_family import toolkit_with_ptxas_for, torch_with_ptxas_for  # here for start-up
 
     root, newer = toolkit_with_ptxas_for(gpu, toolkits), torch_with_ptxas_for(gpu)
     if program.gone:

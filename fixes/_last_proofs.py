@@ -8,7 +8,7 @@ from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.own_installation import OwnInstallation
 from gpudoctor.facts.wanted import Wanted
-from gpudoctor.python_steps import reinstalled
+from gpudoctor.python.steps import reinstalled
 
 from ._driver_steps import is_by_hand
 from ._ground import Ground
@@ -58,7 +58,7 @@ def framework_steps(
     driver: str, builds: FrameworkBuilds | Unavailable, gpus: ComputeGpus | Unavailable
 ) -> Iterator[Step]:
     """Install builds for another CUDA where a framework that runs now would not with this driver. Raises UnsafeWord."""
-    from gpudoctor.other_builds import other_build  # here for start-up: it reads the tables
+    from gpudoctor.python.other_builds import other_build  # here for start-up: it reads the tables
 
     for build in _too_new_for(driver, builds):
         choice = other_build(build, DriverCuda(driver, None, "what was asked for"), gpus)

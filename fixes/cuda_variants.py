@@ -7,9 +7,9 @@ from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironments
-from gpudoctor.installers import environment_path
-from gpudoctor.library_wheels import missing_libraries, order_for
-from gpudoctor.python_steps import reinstalled
+from gpudoctor.python.installers import environment_path
+from gpudoctor.python.library_wheels import missing_libraries, order_for
+from gpudoctor.python.steps import reinstalled
 
 from ._remedies import by_remedy
 from ._scope import by_hand_if_unsafe
@@ -31,7 +31,7 @@ def install_fitting_build(
     findings: Findings, builds: FrameworkBuilds, driver: DriverCuda | Unavailable, gpus: ComputeGpus | Unavailable
 ) -> Iterator[Step]:
     """Put the build of the framework in place that this driver and these GPUs run."""
-    from gpudoctor.other_builds import other_build  # here for start-up: it reads the tables of all frameworks
+    from gpudoctor.python.other_builds import other_build  # here for start-up: it reads the tables of all frameworks
 
     for id, finding in findings.items:
         if id == "cuda.arch-unsupported-by-nvcc" and not finding.environment and any(_meant(findings, builds)):

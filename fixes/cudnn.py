@@ -8,9 +8,9 @@ from gpudoctor.facts.framework_cudnn import FrameworkCudnns, FrameworkNccls
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.loader import Found
-from gpudoctor.other_builds import other_build
-from gpudoctor.python_steps import reinstalled
-from gpudoctor.wheel_pins import pin_of, served_cudnn, wanted_cudnn
+from gpudoctor.python.other_builds import other_build
+from gpudoctor.python.steps import reinstalled
+from gpudoctor.python.wheel_pins import pin_of, served_cudnn, wanted_cudnn
 
 from ._scope import by_hand_if_unsafe
 

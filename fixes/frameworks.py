@@ -8,9 +8,8 @@ from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
-from gpudoctor.jax_versions import jax_plugins
-from gpudoctor.python_steps import environments_in, reinstalled
-from gpudoctor.reinstallations import (
+from gpudoctor.python.jax_versions import jax_plugins
+from gpudoctor.python.reinstallations import (
     Reinstallation,
     cupy,
     family,
@@ -22,6 +21,7 @@ from gpudoctor.reinstallations import (
     onnxruntime,
     tensorflow,
 )
+from gpudoctor.python.steps import environments_in, reinstalled
 
 from ._scope import by_hand_if_unsafe
 
@@ -75,7 +75,7 @@ def install_tensorflow_for_gpu(
     driver: DriverCuda | Unavailable,
 ) -> Iterator[Step]:
     """Install the TensorFlow that has code for this GPU."""
-    from gpudoctor.other_builds import other_build  # here for start-up: only this fix needs it
+    from gpudoctor.python.other_builds import other_build  # here for start-up: only this fix needs it
 
     for where in environments_in(findings, pythons):
         build = builds.get(where, "tensorflow")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from gpudoctor import Effort, Findings, Step, fix
 from gpudoctor.facts.wheel_files import WheelFiles
-from gpudoctor.python_steps import reinstalled
-from gpudoctor.wheel_pins import COLLIDING, orders, torn_apart
+from gpudoctor.python.steps import reinstalled
+from gpudoctor.python.wheel_pins import COLLIDING, orders, torn_apart
 
 from ._scope import by_hand_if_unsafe
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from gpudoctor import Effort, Finding, Findings, Manual, Phase, Severity, Step, fix
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
-from gpudoctor.pins import BrokenPin, Restoring, broken_pins, restoring
-from gpudoctor.python_steps import environments_in, reinstalled
+from gpudoctor.python.pins import BrokenPin, Restoring, broken_pins, restoring
+from gpudoctor.python.steps import environments_in, reinstalled
 
 from ._scope import by_hand_if_unsafe
 
@@ -47,7 +47,7 @@ def restored(environment: PythonEnvironment, pin: BrokenPin, back: Restoring) ->
 @by_hand_if_unsafe
 def take_numpy_back(findings: Findings, pythons: PythonEnvironments) -> Iterator[Step]:
     """Install the NumPy 1 that compiled packages were made for."""
-    from gpudoctor.numpy_abi import made_for_numpy_1, numpy_1_requirement  # here for start-up: it reads a table
+    from gpudoctor.python.numpy_abi import made_for_numpy_1, numpy_1_requirement  # here for start-up: it reads a table
 
     for environment in environments_in(_serious(findings), pythons):
         old = made_for_numpy_1(environment)

@@ -6,8 +6,8 @@ from gpudoctor import Effort, Findings, Manual, Phase, Risk, Run, Severity, Step
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.extensions import TorchExtensions
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
-from gpudoctor.installers import install, spoken, tool_of
-from gpudoctor.python_steps import reinstalled
+from gpudoctor.python.installers import install, spoken, tool_of
+from gpudoctor.python.steps import reinstalled
 
 from ._scope import by_hand_if_unsafe
 from .python_packages import restored
@@ -25,7 +25,7 @@ def fit_torch(
     findings: Findings, builds: FrameworkBuilds, gpus: ComputeGpus, driver: DriverCuda | Unavailable
 ) -> Iterator[Step]:
     """Install the build of torch that has code for these GPUs and that the driver runs."""
-    from gpudoctor.torch_family import fitting_build  # here for start-up: it reads the tables
+    from gpudoctor.python.torch_family import fitting_build  # here for start-up: it reads the tables
 
     for build in _meant(findings, builds):
         found = fitting_build(build, driver, gpus)
@@ -50,8 +50,8 @@ def fit_torch(
 @by_hand_if_unsafe
 def align_torch_family(findings: Findings, builds: FrameworkBuilds) -> Iterator[Step]:
     """Install the torchvision and torchaudio that belong to the torch that is there."""
-    from gpudoctor.pins import torch_pin
-    from gpudoctor.torch_family import family_mending  # here for start-up: it reads the tables
+    from gpudoctor.python.pins import torch_pin
+    from gpudoctor.python.torch_family import family_mending  # here for start-up: it reads the tables
 
     for build in _meant(findings, builds):
         pinned = torch_pin(build.environment)
@@ -71,8 +71,8 @@ def align_torch_family(findings: Findings, builds: FrameworkBuilds) -> Iterator[
 @by_hand_if_unsafe
 def renew_extensions(findings: Findings, builds: FrameworkBuilds, extensions: TorchExtensions) -> Iterator[Step]:
     """Install compiled packages for the torch that is there, or compile them anew against it."""
-    from gpudoctor.torch_family import fitting_pin, mending  # here for start-up: it reads the tables
-    from gpudoctor.torch_faults import extension_fault
+    from gpudoctor.python.torch_family import fitting_pin, mending  # here for start-up: it reads the tables
+    from gpudoctor.python.torch_faults import extension_fault
 
     for build in _meant(findings, builds):
         environment = build.environment
@@ -104,7 +104,7 @@ def renew_extensions(findings: Findings, builds: FrameworkBuilds, extensions: To
 @by_hand_if_unsafe
 def renew_bitsandbytes(findings: Findings, builds: FrameworkBuilds) -> Iterator[Step]:
     """Install a bitsandbytes with a library for torch's CUDA, or take back the variable that names another."""
-    from gpudoctor.torch_family import quantisation_requirement  # here for start-up: it reads the tables
+    from gpudoctor.python.torch_family import quantisation_requirement  # here for start-up: it reads the tables
 
     by_variable = [finding for _, finding in findings.items if finding.subject == "BNB_CUDA_VERSION"]
     for finding in by_variable[:1]:

@@ -5,7 +5,8 @@ Names arrive when they are first used: `gpudoctor --version` must not pay for th
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing would double the time of --version
 if TYPE_CHECKING:
-    from gpudoctor.diagnose import Evidence, Finding, NotApplicable, NotAsked, Severity, Undecided, check
+    from gpudoctor.diagnose import check
+    from gpudoctor.findings import Evidence, Finding, NotApplicable, NotAsked, Severity, Undecided
     from gpudoctor.host import Completed, FileStatus, Host, NotRunning, Unavailable
     from gpudoctor.registry import fact
     from gpudoctor.repair import (
@@ -59,7 +60,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "gpudoctor.diagnose": ("Evidence", "Finding", "NotApplicable", "NotAsked", "Severity", "Undecided", "check"),
+    "gpudoctor.diagnose": ("check",),
+    "gpudoctor.findings": ("Evidence", "Finding", "NotApplicable", "NotAsked", "Severity", "Undecided"),
     "gpudoctor.host": ("Completed", "FileStatus", "Host", "NotRunning", "Unavailable"),
     "gpudoctor.registry": ("fact",),
     "gpudoctor.repair": (

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Acknowledgement, Problem, Ranked, Report, Severity
+from gpudoctor.findings import Acknowledgement, Problem, Ranked, Report, Severity
 from gpudoctor.host import BadSource
 from gpudoctor.near_names import meant, near_checks
 from gpudoctor.registry import registry

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, OperatingSystem
+from gpudoctor.findings import Outcome, Ranked, Report, Severity, Status
 from gpudoctor.host import Unavailable
 from gpudoctor.machine_parts import GPUS, LED_TO, SWITCHES, Item, Part, machine_parts
 from gpudoctor.registry import Facts

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Check
+from gpudoctor.findings import Check
 
 HEADINGS = ("What", "Proof", "Repair", "Reference")
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Outcome, Problem, Report, Severity
+from gpudoctor.findings import Outcome, Problem, Report, Severity
 from gpudoctor.reports.text import visible
 from gpudoctor.state import replace_file, require_own
 

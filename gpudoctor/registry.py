@@ -14,7 +14,7 @@ from gpudoctor.host import Host, Unavailable
 from gpudoctor.time_limit import stop_in_time
 
 if TYPE_CHECKING:
-    from gpudoctor.diagnose import Check
+    from gpudoctor.findings import Check
     from gpudoctor.repair import Fix
 
 K = TypeVar("K")

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from gpudoctor.diagnose import Finding, Report, Severity, Status
+from gpudoctor.findings import Finding, Report, Severity, Status
 from gpudoctor.host import Unavailable
 from gpudoctor.registry import Facts, needs, registry
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from gpudoctor.diagnose import Outcome, run_check
+from gpudoctor.diagnose import run_check
+from gpudoctor.findings import Outcome
 from gpudoctor.host import Completed, FileStatus, Host, ProbeAnswer
 from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins, registry

@@ -6,7 +6,8 @@ from pathlib import Path
 from disk_trees import disk
 from healthy_parts import libraries as library_files
 
-from gpudoctor.diagnose import Finding, Outcome, Severity, Status, run_check
+from gpudoctor.diagnose import run_check
+from gpudoctor.findings import Finding, Outcome, Severity, Status
 from gpudoctor.host import Host
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.testing import MachineTree

@@ -6,7 +6,7 @@ from killed_runs import hold_out
 
 from gpudoctor import Run
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Finding, Report, Severity, Status
+from gpudoctor.findings import Finding, Report, Severity, Status
 from gpudoctor.host import Host
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import Phase, Plan, Step, make_plan

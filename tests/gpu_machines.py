@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpudoctor import NotRunning, Unavailable
-from gpudoctor.diagnose import Finding, Outcome, Status, diagnose, run_check
+from gpudoctor.diagnose import diagnose, run_check
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.devices import DeviceNode, DeviceNodes
 from gpudoctor.facts.expected import ExpectedGpus
@@ -20,6 +20,7 @@ from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.processes import DeviceUsers
 from gpudoctor.facts.system import Boot, Confinement, Identity, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions, DriverWanted
+from gpudoctor.findings import Finding, Outcome, Status
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.snapshot import SnapshotHost
 from gpudoctor.symptoms import Symptom

@@ -1,6 +1,6 @@
 """What one check makes of nothing but the facts it is given."""
 
-from gpudoctor.diagnose import Finding, Severity, Status
+from gpudoctor.findings import Finding, Severity, Status
 from gpudoctor.registry import registry
 from gpudoctor.testing import outcome_of
 

@@ -1,11 +1,12 @@
 """What the checks of packages make of a machine, and what they ask for beside its packages."""
 
 from gpudoctor import Unavailable
-from gpudoctor.diagnose import Finding, Outcome, Status, run_check
+from gpudoctor.diagnose import run_check
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.history import PackageEvent, PackageHistory
 from gpudoctor.facts.package_log import LogLine, PackageManagerLog
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Finding, Outcome, Status
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.snapshot import SnapshotHost
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.packages import Package, Packages
+from gpudoctor.findings import Status
 from gpudoctor.host import Host
 from gpudoctor.preflight.foresee import Foresight, foresee
 from gpudoctor.preflight.simulation import read_simulation

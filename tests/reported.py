@@ -4,8 +4,8 @@ from functools import cache
 
 from gpu_machines import answer, facts, nvml
 
-from gpudoctor.diagnose import Acknowledgement, Evidence, Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.exit_codes import ExitRule
+from gpudoctor.findings import Acknowledgement, Evidence, Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts, load_plugins, registry
 
 # What would end a cell, a tag, a string, a line, a command or a character set.

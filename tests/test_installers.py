@@ -5,7 +5,7 @@ from framework_environments import PREFIX, distribution, environment
 
 from gpudoctor.facts.conda import CondaPackage
 from gpudoctor.facts.package_manager import UnsafeWord
-from gpudoctor.installers import (
+from gpudoctor.python.installers import (
     ANYWHERE,
     TOOLS,
     caution,

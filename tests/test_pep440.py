@@ -7,7 +7,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion
 from packaging.version import Version as TheirVersion
 
-from gpudoctor.pep440 import Version, parse_version, satisfies
+from gpudoctor.python.pep440 import Version, parse_version, satisfies
 
 # In the order that PEP 440 gives, each equal to its other spellings.
 ORDER = [

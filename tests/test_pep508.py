@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as TheirRequirement
 
-from gpudoctor.pep508 import Requirement, applies, normalised, parse_requirement
+from gpudoctor.python.pep508 import Requirement, applies, normalised, parse_requirement
 
 LINES = """
 nvidia-cuda-nvrtc-cu12==12.8.93; platform_system == "Linux"

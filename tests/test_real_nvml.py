@@ -12,7 +12,7 @@ from live_machines import UPGRADED, DriverOnly, debian
 from probe_children import ask
 
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Severity
+from gpudoctor.findings import Severity
 from gpudoctor.registry import Facts
 
 if TYPE_CHECKING:

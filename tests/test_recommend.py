@@ -6,7 +6,7 @@ from framework_environments import A100, GTX_1080, H200, RTX_4090, RTX_5090, V10
 from gpudoctor.compatibility import Coverage, Fit, Verdict, coverage, driver_runs, judge
 from gpudoctor.host import Unavailable
 from gpudoctor.knowledge.torch import default_build, releases, variants
-from gpudoctor.recommend import FRAMEWORKS, Target, recommend, target_of
+from gpudoctor.python.recommend import FRAMEWORKS, Target, recommend, target_of
 
 CU = "https://download.pytorch.org/whl/cu"
 TITAN_X = gpu("NVIDIA GeForce GTX TITAN X", (5, 2))

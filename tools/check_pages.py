@@ -6,8 +6,8 @@ from typing import Any
 
 from spoken_messages import spoken
 
-from gpudoctor.diagnose import Check
 from gpudoctor.explanation import HEADINGS, messages, parts
+from gpudoctor.findings import Check
 from gpudoctor.registry import registry
 from gpudoctor.repair import fixes_for
 from gpudoctor.symptoms import Tells

@@ -10,14 +10,15 @@ import json
 import sys
 
 from gpudoctor import __version__
-from gpudoctor.diagnose import Report, diagnose
+from gpudoctor.diagnose import diagnose
+from gpudoctor.findings import Report
 from gpudoctor.host import Host
 from gpudoctor.machine import LiveHost, RootHost
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
+from gpudoctor.redaction.words import secrets_told_by
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import make_plan
 from gpudoctor.reports.machine import machine_summary
-from gpudoctor.secret_words import secrets_told_by
 from gpudoctor.snapshot import Json, RecordingHost, SnapshotHost, as_document
 
 

@@ -8,7 +8,7 @@ from gpudoctor.acknowledged import Entry, acknowledge, as_toml, entries_for, loa
 from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import deliver
 from gpudoctor.cli.options import CheckOptions
-from gpudoctor.diagnose import Report
+from gpudoctor.findings import Report
 from gpudoctor.registry import load_plugins
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import deliver
 from gpudoctor.cli.options import CheckOptions
-from gpudoctor.diagnose import Report
+from gpudoctor.findings import Report
 from gpudoctor.last_look import changes_between, changes_in_words, known_before, state_after, write_state
 from gpudoctor.reports.formats import TEXT
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from gpudoctor.cli import COULD_NOT_TELL, BadUsage, own_bug
 from gpudoctor.cli.options import CheckOptions
 from gpudoctor.cli.source import open_host
-from gpudoctor.diagnose import Check, Report, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.deep import DeepWanted
 from gpudoctor.facts.expected import ExpectedGpus
+from gpudoctor.findings import Check, Report
 from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT, BadSource, Unavailable
 from gpudoctor.registry import Facts, NoPlugins, load_plugins, registry
 from gpudoctor.reports.formats import FORMATS, TEXT, render

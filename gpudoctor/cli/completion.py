@@ -56,6 +56,6 @@ def hooks(incomplete: str) -> Iterator[tuple[str, str]]:
 
 def frameworks(incomplete: str) -> list[str]:
     """What `recommend` knows."""
-    from gpudoctor.candidates import FRAMEWORKS
+    from gpudoctor.python.candidates import FRAMEWORKS
 
     return [name for name in FRAMEWORKS if name.startswith(incomplete)]

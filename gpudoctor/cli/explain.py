@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.check import wants_colour
-from gpudoctor.diagnose import Check
 from gpudoctor.explanation import messages, parts
+from gpudoctor.findings import Check
 from gpudoctor.knowledge import table_dates
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from gpudoctor.cli import COULD_NOT_TELL, BadUsage
 from gpudoctor.cli.check import deliver, diagnose_with, wants_colour
 from gpudoctor.cli.source import open_host
-from gpudoctor.diagnose import Severity
 from gpudoctor.facts.wanted import Wanted, wanted_of
+from gpudoctor.findings import Severity
 from gpudoctor.machine_identity import machine_identity
 from gpudoctor.plan_data import Scope
 from gpudoctor.plan_file import read_plan, require_same

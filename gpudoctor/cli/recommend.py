@@ -3,7 +3,6 @@
 import re
 from typing import NamedTuple
 
-from gpudoctor.candidates import FRAMEWORKS
 from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import deliver, wants_colour
 from gpudoctor.cli.source import open_host
@@ -12,13 +11,14 @@ from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.package_manager import Argv, UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.host import GLOBAL_TIMEOUT, Unavailable
-from gpudoctor.installers import ANYWHERE, TOOLS, caution, install, preparation, tool_of
 from gpudoctor.knowledge import is_data_centre
 from gpudoctor.knowledge.cuda import architecture_span
 from gpudoctor.knowledge.gpu_names import gpus_called, squeezed_name
-from gpudoctor.pep440 import parse_version
-from gpudoctor.pep508 import normalised
-from gpudoctor.recommend import Recommendation, Target, installed_in, recommend, target_of
+from gpudoctor.python.candidates import FRAMEWORKS
+from gpudoctor.python.installers import ANYWHERE, TOOLS, caution, install, preparation, tool_of
+from gpudoctor.python.pep440 import parse_version
+from gpudoctor.python.pep508 import normalised
+from gpudoctor.python.recommend import Recommendation, Target, installed_in, recommend, target_of
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.reports.recommendation import Answer, as_json, as_text
 from gpudoctor.time_limit import limit, require_time

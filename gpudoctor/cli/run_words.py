@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gpudoctor.cli.check import deliver
 from gpudoctor.cli.fix import FixOptions
-from gpudoctor.diagnose import Report, Status
+from gpudoctor.findings import Report, Status
 from gpudoctor.journal import Journal, Progress, Record, Stage
 from gpudoctor.repair import Manual, Reboot, Run, Step
 from gpudoctor.reports.plan import PlanReport

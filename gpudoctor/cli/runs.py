@@ -10,8 +10,8 @@ from gpudoctor.acting import Consent, LiveMachine
 from gpudoctor.cli import COULD_NOT_TELL, BadUsage
 from gpudoctor.cli.fix import FixOptions, plan_repair
 from gpudoctor.cli.run_words import answer, count, is_done, outcome, still_there, verdict, way_back
-from gpudoctor.diagnose import Severity
 from gpudoctor.execute import execute, roll_back
+from gpudoctor.findings import Severity
 from gpudoctor.journal import (
     OVER,
     RESUMABLE,

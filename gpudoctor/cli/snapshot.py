@@ -9,11 +9,11 @@ from gpudoctor.cli.check import deliver, diagnose_with
 from gpudoctor.cli.source import open_host
 from gpudoctor.host import Host
 from gpudoctor.machine_parts import machine_parts
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
+from gpudoctor.redaction.words import secrets_told_by
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import make_plan
 from gpudoctor.reports.machine import machine_summary
-from gpudoctor.secret_words import secrets_told_by
 from gpudoctor.snapshot import Json, RecordingHost, as_document
 from gpudoctor.time_limit import limit
 

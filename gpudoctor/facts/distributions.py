@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from gpudoctor.host import Host, Unavailable
-from gpudoctor.pep508 import normalised
+from gpudoctor.python.pep508 import normalised
 
 
 class Distribution(NamedTuple):

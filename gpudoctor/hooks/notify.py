@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from gpudoctor.diagnose import Severity
+from gpudoctor.findings import Severity
 from gpudoctor.hooks.command import require_only_root_changes, require_safe_letters
 from gpudoctor.hooks.verdict import say
 from gpudoctor.host import BadSource

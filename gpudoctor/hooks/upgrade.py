@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from gpudoctor.diagnose import Problem, Ranked, Report, Severity, Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.facts.packages import Packages
+from gpudoctor.findings import Problem, Ranked, Report, Severity, Status
 from gpudoctor.hooks import upgrade_note
 from gpudoctor.hooks.upgrade_note import UpgradeNote
 from gpudoctor.hooks.verdict import Verdict

@@ -9,7 +9,7 @@ from gpudoctor.host import BadSource
 from gpudoctor.state import make_folder, replace_file, require_own, state_folder
 
 if TYPE_CHECKING:
-    from gpudoctor.diagnose import Problem  # not imported: most package transactions end before the engine is needed
+    from gpudoctor.findings import Problem  # not imported: most package transactions end before the engine is needed
 
 
 class UpgradeNote(NamedTuple):

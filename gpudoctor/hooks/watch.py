@@ -4,7 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Report, Severity, diagnose
+from gpudoctor.diagnose import diagnose
+from gpudoctor.findings import Report, Severity
 from gpudoctor.hooks.notify import deliver, require_target
 from gpudoctor.hooks.verdict import first_line, say
 from gpudoctor.host import GLOBAL_TIMEOUT, BadSource

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor.diagnose import Ranked, Severity
+from gpudoctor.findings import Ranked, Severity
 from gpudoctor.reports.text import wrapped
 
 WIDTH = 100

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gpudoctor.knowledge import load_table
 from gpudoctor.knowledge.cuda import version_numbers, version_pair
-from gpudoctor.pep440 import satisfies
+from gpudoctor.python.pep440 import satisfies
 
 FAMILY = ("torchvision", "torchaudio")
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Evidence, Ranked
 from gpudoctor.facts.driver_packages import Part, as_driver_package, driver_packages, ubuntu_modules
 from gpudoctor.facts.driver_sets import lagging
 from gpudoctor.facts.kernel_headers import flavour_to_follow, header_packages, kernel_metas
 from gpudoctor.facts.package_manager import PackageManager, hold, unhold
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.system import OperatingSystem
+from gpudoctor.findings import Evidence, Ranked
 from gpudoctor.preflight.kernel_packages import coming
 from gpudoctor.preflight.transaction import Transaction
 

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Check, Evidence, Outcome, Ranked, Report, Severity, Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.exit_codes import ExitRule
 from gpudoctor.facts.answers import DriverAnswers
 from gpudoctor.facts.devices import DeviceNodes
@@ -19,6 +19,7 @@ from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.processes import DeviceUsers
 from gpudoctor.facts.reboot import RebootRequired
 from gpudoctor.facts.system import Boot, Kernel, OperatingSystem
+from gpudoctor.findings import Check, Evidence, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.host import NotRunning, Unavailable
 from gpudoctor.preflight.advice import Circumstances, beforehand, words_of_the_plan
 from gpudoctor.preflight.packages_after import on_this_machine

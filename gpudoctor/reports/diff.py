@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gpudoctor.changes import ChangedOutcome, ChangedPart, Changes, GoneFinding, NewFinding, Side
-from gpudoctor.diagnose import Outcome, Ranked, Severity, Status
+from gpudoctor.findings import Outcome, Ranked, Severity, Status
 from gpudoctor.machine_parts import FOUND_BY
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import machine_summary

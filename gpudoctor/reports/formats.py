@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Report
+from gpudoctor.findings import Report
 from gpudoctor.registry import Facts, load_plugins
 
 

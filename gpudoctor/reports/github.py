@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Report, Severity
+from gpudoctor.findings import Report, Severity
 from gpudoctor.registry import Facts
 from gpudoctor.reports.text import sentence, visible
 

@@ -1,6 +1,6 @@
 """The one line that says what matters most about a machine, for formats that have no room for more."""
 
-from gpudoctor.diagnose import Report
+from gpudoctor.findings import Report
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import in_words, machine_summary
 from gpudoctor.reports.text import visible

@@ -6,7 +6,7 @@ Fields are added, never renamed, within a schema number.
 import json
 
 from gpudoctor import __version__
-from gpudoctor.diagnose import Outcome, Ranked, Report
+from gpudoctor.findings import Outcome, Ranked, Report
 from gpudoctor.last_look import UNKNOWN, State
 from gpudoctor.registry import Facts
 from gpudoctor.repair import fixes_for

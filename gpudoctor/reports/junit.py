@@ -6,7 +6,7 @@ https://github.com/jenkinsci/xunit-plugin/blob/master/src/main/resources/org/jen
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 
-from gpudoctor.diagnose import Ranked, Report, Status
+from gpudoctor.findings import Ranked, Report, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import machine_summary
 from gpudoctor.reports.text import finding_lines, sentence

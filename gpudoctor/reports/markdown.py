@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from gpudoctor import __version__
-from gpudoctor.diagnose import Outcome, Ranked, Report, Status
+from gpudoctor.findings import Outcome, Ranked, Report, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import in_words, machine_summary
 from gpudoctor.reports.text import CERTAINTY, verdict_of, visible

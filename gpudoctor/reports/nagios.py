@@ -7,8 +7,8 @@ Performance data: https://www.monitoring-plugins.org/doc/guidelines.html#AEN197
 
 from collections.abc import Iterator
 
-from gpudoctor.diagnose import Report, Severity
 from gpudoctor.facts.answers import Nvml
+from gpudoctor.findings import Report, Severity
 from gpudoctor.host import Unavailable
 from gpudoctor.registry import Facts
 from gpudoctor.reports.headline import headline

@@ -3,7 +3,7 @@
 https://github.com/kubernetes/node-problem-detector/blob/master/docs/custom_plugin_monitor.md
 """
 
-from gpudoctor.diagnose import Report
+from gpudoctor.findings import Report
 from gpudoctor.registry import Facts
 from gpudoctor.reports.headline import headline
 from gpudoctor.reports.text import visible

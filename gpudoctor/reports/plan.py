@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Report
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Report
 from gpudoctor.host import Unavailable
 from gpudoctor.plan_data import Scope, plan_hash
 from gpudoctor.registry import Facts

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator
 
 from gpudoctor import __version__
-from gpudoctor.diagnose import Ranked, Severity
 from gpudoctor.facts.kernels import InstalledKernels
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.package_names import is_of_interest
+from gpudoctor.findings import Ranked, Severity
 from gpudoctor.host import Unavailable
 from gpudoctor.preflight.foresee import Foresight, When
 from gpudoctor.preflight.transaction import concerns_gpu

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gpudoctor import __version__
-from gpudoctor.diagnose import Report, Severity, Status
+from gpudoctor.findings import Report, Severity, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import machine_summary
 from gpudoctor.reports.text import visible

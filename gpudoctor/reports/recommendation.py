@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gpudoctor import __version__
 from gpudoctor.facts.package_manager import Argv
-from gpudoctor.recommend import Recommendation, Target
+from gpudoctor.python.recommend import Recommendation, Target
 
 SCHEMA = 1
 ROWS = 12  # of what does not fit; JSON has them all

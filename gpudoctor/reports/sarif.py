@@ -10,7 +10,7 @@ from hashlib import sha256
 from urllib.parse import quote
 
 from gpudoctor import __version__
-from gpudoctor.diagnose import Check, Outcome, Ranked, Report, Severity, Status
+from gpudoctor.findings import Check, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.json_report import host_of
 from gpudoctor.reports.text import sentence

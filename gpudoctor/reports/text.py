@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from gpudoctor import __version__
-from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status
+from gpudoctor.findings import Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.machine import SOURCES, MachineSummary, in_words, machine_summary
 

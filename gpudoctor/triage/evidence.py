@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gpudoctor.diagnose import Check, Evidence, Finding
 from gpudoctor.explanation import part
+from gpudoctor.findings import Check, Evidence, Finding
 from gpudoctor.triage.paste import Paste
 from gpudoctor.triage.shown import THE_TEXT
 from gpudoctor.triage.sightings import Sighting

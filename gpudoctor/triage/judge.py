@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Report, Status, diagnose
+from gpudoctor.diagnose import diagnose
+from gpudoctor.findings import Report, Status
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.triage.harmless import Harmless, harmless
 from gpudoctor.triage.missing import Question, questions

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Ranked
 from gpudoctor.facts.system import FAMILIES
+from gpudoctor.findings import Ranked
 from gpudoctor.triage.shown import Shown
 
 _DRIVER_SIDE = ("driver", "kernel", "packages", "devices", "pci", "health", "fabric", "gpu", "wsl")

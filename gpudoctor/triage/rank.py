@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Check, Finding, Outcome, Ranked, Severity, Status
+from gpudoctor.findings import Check, Finding, Outcome, Ranked, Severity, Status
 from gpudoctor.knowledge import load_table
 from gpudoctor.symptoms import Tells, hint
 from gpudoctor.triage.evidence import by_message, with_lines

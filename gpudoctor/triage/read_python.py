@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gpudoctor.facts.conda import CondaPackage
 from gpudoctor.facts.distributions import concerns_gpu
-from gpudoctor.pep508 import normalised
+from gpudoctor.python.pep508 import normalised
 from gpudoctor.triage.paste import Line, Paste
 from gpudoctor.triage.shown import ShownPython, Stated
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Check
+from gpudoctor.findings import Check
 from gpudoctor.symptoms import Symptom, found_in, may_match
 from gpudoctor.triage.paste import Paste, Whole
 

@@ -39,8 +39,8 @@ from gpudoctor.bench.result import Status
 from gpudoctor.bench.running.children import Heard
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
-from gpudoctor.installers import index_of
 from gpudoctor.knowledge import load_table
+from gpudoctor.python.installers import index_of
 
 TORCH = "2.13.0+cpu"
 JOB = Job("torch", (Phase.NUMERICS, Phase.TRAINING, Phase.REPLAY, Phase.THROUGHPUT), Level.DEFAULT, seed=0)

@@ -8,15 +8,16 @@ import pytest
 from gpu_machines import NEW, OLD, answer, evidence_of, finding, findings, loaded, nvml, outcome, status
 
 from gpudoctor import NotRunning, Severity, Unavailable
-from gpudoctor.diagnose import Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.bench import BenchedGpu, BenchRecord, BenchVerdict, CurrentBench
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.system import Boot
+from gpudoctor.findings import Status
 from gpudoctor.host import Host
 from gpudoctor.machine import RootHost
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 from gpudoctor.testing import MachineTree

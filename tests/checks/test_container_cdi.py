@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from container_hosts import NEW, OLD, TOOLKIT, cdi_json, cdi_yaml, container_host, only, outcome
 
-from gpudoctor.diagnose import Severity, Status
+from gpudoctor.findings import Severity, Status
 
 CDI = "container.cdi-stale"
 FRESH = {"/etc/cdi/nvidia.yaml": cdi_yaml(NEW)}

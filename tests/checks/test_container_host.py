@@ -25,9 +25,10 @@ from container_hosts import (
 )
 from disk_trees import disk
 
-from gpudoctor.diagnose import Severity, Status, run_check
+from gpudoctor.diagnose import run_check
 from gpudoctor.facts.system import Confinement
-from gpudoctor.redact import redacted
+from gpudoctor.findings import Severity, Status
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 

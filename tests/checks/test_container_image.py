@@ -7,13 +7,14 @@ from container_texts import LIBRARIES
 from gpu_machines import DOCKER, cuda, evidence_of, facts, finding, libraries, loaded, nvml, outcome, status, versions
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.container import Cgroups, ContainerMounts
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Status
 from gpudoctor.registry import registry
 
 BAKED, REQUIRES = "container.driver-baked-in", "container.requires-newer-driver"

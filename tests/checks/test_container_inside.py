@@ -22,7 +22,7 @@ from gpu_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Check, Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.container import Cgroups, ContainerMounts, NodeRefusals
 from gpudoctor.facts.devices import DeviceNodes
@@ -31,6 +31,7 @@ from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Check, Status
 from gpudoctor.registry import registry
 
 NONE_ASKED, VOID = "container.no-gpu-requested", "container.visible-devices-void"

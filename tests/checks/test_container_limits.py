@@ -6,10 +6,10 @@ import pytest
 from gpu_machines import DOCKER, WSL, evidence_of, finding, nodes, outcome, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.container import Cgroups, ContainerLimits, ContainerMounts, Mount
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Status
 from gpudoctor.registry import registry
 
 SHARED, LOCKED = "container.shared-memory-small", "container.memlock-small"

@@ -20,13 +20,13 @@ from framework_environments import (
 from outcomes import only, severity_of, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.conda import CondaPackage
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.driver_search import Libcuda, LibcudaSearch
 from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironment
+from gpudoctor.findings import Status
 from gpudoctor.testing import outcome_of
 
 TOO_OLD, PTX, CALL = "cuda.driver-too-old", "cuda.ptx-newer-than-driver", "cuda.call-needs-newer-driver"

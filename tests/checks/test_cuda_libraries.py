@@ -18,7 +18,6 @@ from framework_environments import (
 from outcomes import only, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Cuda
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
@@ -28,6 +27,7 @@ from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.loader import LoaderCache, LoaderConfig, LoaderFolder
 from gpudoctor.facts.python_environments import PythonEnvironment
+from gpudoctor.findings import Status
 from gpudoctor.testing import outcome_of
 
 STUB, MISMATCH = "cuda.stub-library", "cuda.forward-compat-mismatch"

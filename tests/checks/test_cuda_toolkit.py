@@ -18,12 +18,12 @@ from framework_environments import (
 from outcomes import only, severity_of, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.compilers import NvccHostCompiler
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.environment import Environment, Setting
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.toolkits import CudaToolkits, DefaultLink, NamedToolkit, NvccOnPath, Toolkit
+from gpudoctor.findings import Status
 from gpudoctor.testing import outcome_of
 
 HOME_MISSING, HOME_INVALID, NVCC = "cuda.home-missing", "cuda.home-invalid", "cuda.nvcc-mismatch"

@@ -7,7 +7,6 @@ from cudnn_findings import JAX, SET, TENSORFLOW, TORCH, VARIABLE, WHEEL, cudnn, 
 from framework_environments import H200, PREFIX, RTX_4090, SITE, V100, distribution, driver, environment, gpu, gpus, use
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable
-from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus
 from gpudoctor.facts.cudnn import CudnnFolder, CudnnLibraries
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
@@ -18,6 +17,7 @@ from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.packages import Package
 from gpudoctor.facts.shared_libraries import Header, SharedLibrary
+from gpudoctor.findings import Outcome, Status
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.testing import outcome_of
 

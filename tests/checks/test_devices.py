@@ -19,13 +19,13 @@ from gpu_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.modprobe import ModprobeConfig, ModprobeLine
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Identity
+from gpudoctor.findings import Status
 
 MISSING, UVM, DENIED = "devices.nodes-missing", "devices.uvm-node-missing", "devices.permission-denied"
 SECOND = "0000:02:00.0"

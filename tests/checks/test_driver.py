@@ -22,11 +22,11 @@ from gpu_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Kernel
 from gpudoctor.facts.versions import DriverWanted
+from gpudoctor.findings import Status
 
 NOT_INSTALLED, MISSING = "driver.not-installed", "driver.library-missing"
 

@@ -18,9 +18,9 @@ from gpu_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.pci import PciGpus
+from gpudoctor.findings import Status
 
 NVML, CUDA, LISTED = "driver.nvml-failed", "driver.cuda-init-failed", "driver.gpu-missing-in-nvml"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpudoctor.diagnose import Severity
+from gpudoctor.findings import Severity
 from gpudoctor.triage.judge import triage
 
 TEXTS = [

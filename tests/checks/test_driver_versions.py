@@ -21,7 +21,6 @@ from gpu_machines import (
     versions,
 )
 
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.history import PackageHistory
@@ -31,6 +30,7 @@ from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.processes import DeviceUsers, StaleProcess
 from gpudoctor.facts.system import Boot, Kernel
 from gpudoctor.facts.versions import DriverVersions
+from gpudoctor.findings import Status
 
 MISMATCH, STALE = "driver.library-mismatch", "driver.deleted-libraries-in-use"
 

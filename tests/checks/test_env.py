@@ -16,7 +16,6 @@ from framework_environments import (
 from outcomes import only, severity_of, status
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.cuda_level import ComputeGpus
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
@@ -25,6 +24,7 @@ from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.loader import Found, LoaderConfig, LoaderFolder
 from gpudoctor.facts.system import Kernel
+from gpudoctor.findings import Status
 from gpudoctor.testing import outcome_of
 
 SHADOWS, VISIBLE = "env.library-path-shadows", "env.cuda-visible-devices"

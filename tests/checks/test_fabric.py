@@ -7,13 +7,14 @@ import pytest
 from gpu_machines import DOCKER, NEW, OLD, WSL, answer, cuda, evidence_of, finding, gpu, libraries, loaded, nvml, status
 from gpu_machines import facts as machine
 
-from gpudoctor.diagnose import Severity, Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.fabric import LOG, FabricManager, Nvlink5Board
 from gpudoctor.facts.loaded import LoadedModules
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, Kernel
+from gpudoctor.findings import Severity, Status
 from gpudoctor.registry import load_plugins, registry
 
 READY, MISMATCH, UNNEEDED, MODULES = (

@@ -21,13 +21,13 @@ from gpu_machines import (
     status,
 )
 
-from gpudoctor.diagnose import Severity, Status
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.persistence import PersistenceDaemon
 from gpudoctor.facts.processes import DeviceUsers, Holder
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Severity, Status
 
 RESET, MIG, PERSISTENCE = "gpu.reset-required", "gpu.mig-no-instances", "gpu.persistence-off"
 SECOND = "0000:02:00.0"

@@ -18,7 +18,6 @@ from gpu_machines import (
     status,
 )
 
-from gpudoctor.diagnose import Severity, Status
 from gpudoctor.facts.answers import Cuda, NvmlGpu
 from gpudoctor.facts.environment import Environment, Setting
 from gpudoctor.facts.loaded import LoadedModules
@@ -26,6 +25,7 @@ from gpudoctor.facts.mps import Mps
 from gpudoctor.facts.process_view import ProcessView
 from gpudoctor.facts.processes import DeviceUsers, Holder
 from gpudoctor.facts.system import Confinement, Identity
+from gpudoctor.findings import Severity, Status
 
 MODE, MEMORY, MPS = "gpu.compute-mode-exclusive", "gpu.memory-without-process", "gpu.mps-stale"
 SECOND = "0000:02:00.0"

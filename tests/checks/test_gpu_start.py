@@ -21,7 +21,6 @@ from gpu_machines import (
     status,
 )
 
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.firmware import GspFirmware
 from gpudoctor.facts.kernel_log import KernelLog
@@ -29,6 +28,7 @@ from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Kernel
+from gpudoctor.findings import Status
 
 GSP, START = "driver.gsp-firmware-missing", "driver.rm-init-failed"
 

@@ -24,11 +24,11 @@ from gpu_machines import (
     status,
 )
 
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpus
+from gpudoctor.findings import Status
 
 REQUIRED, UNSUPPORTED = "driver.open-module-required", "driver.open-module-unsupported"
 LEGACY, NEWER = "driver.gpu-needs-legacy-branch", "driver.gpu-newer-than-driver"

@@ -19,12 +19,12 @@ from gpu_machines import (
     status,
 )
 
-from gpudoctor.diagnose import Severity, Status
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.bench import BenchedGpu, BenchVerdict, CurrentBench
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.xids import Xids
+from gpudoctor.findings import Severity, Status
 
 GSP, ECC, REMAP = "health.gsp-timeout", "health.ecc-uncorrectable", "health.row-remap"
 NVLINK, OTHER, PROGRAM = "health.nvlink-error", "health.other-xid", "health.application-xid"

@@ -20,11 +20,11 @@ from kernel_machines import (
 from outcomes import only
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.compilers import HostCompilers
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.packages import Packages
+from gpudoctor.findings import Status
 from gpudoctor.testing import outcome_of
 
 COMPILER = "kernel.compiler-mismatch"

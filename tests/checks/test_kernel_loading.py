@@ -18,12 +18,12 @@ from kernel_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.modprobe import ModprobeConfig, ModprobeLine
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.versions import DriverWanted
+from gpudoctor.findings import Finding, Status
 from gpudoctor.testing import outcome_of
 
 NOUVEAU, OTHER, FORBIDDEN, NOT_LOADED = ALL = (

@@ -22,13 +22,13 @@ from kernel_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.history import PackageHistory
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import OperatingSystem
 from gpudoctor.facts.versions import DriverWanted
+from gpudoctor.findings import Finding, Status
 from gpudoctor.testing import outcome_of
 
 HEADERS, MISSING, NEXT = "kernel.headers-missing", "kernel.module-missing", "kernel.next-boot-module-missing"

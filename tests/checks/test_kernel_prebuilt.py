@@ -5,10 +5,10 @@ import pytest
 from kernel_machines import CONTAINER, UBUNTU, dkms, installed, kernel, machine, module, packages, versions
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.packages import Packages
+from gpudoctor.findings import Finding, Status
 from gpudoctor.testing import outcome_of
 
 ID = "kernel.prebuilt-module-missing"

@@ -4,11 +4,11 @@ import outcomes
 import pytest
 from kernel_machines import BEFORE, CONTAINER, OLD, UBUNTU, gpu, machine, module, versions
 
-from gpudoctor.diagnose import Finding, Status
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.secure_boot import SecureBoot, SigningKey
+from gpudoctor.findings import Finding, Status
 from gpudoctor.testing import outcome_of
 
 BLOCKED, PENDING = "kernel.secure-boot-blocks-module", "kernel.mok-enrolment-pending"

@@ -24,7 +24,6 @@ from kernel_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Finding, Status
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.dkms import Dkms, DkmsSource
 from gpudoctor.facts.history import PackageHistory
@@ -32,6 +31,7 @@ from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.versions import DriverVersions
+from gpudoctor.findings import Finding, Status
 from gpudoctor.testing import outcome_of
 
 STALE, MISMATCH, MISSING, NOT_LOADED = (

@@ -4,11 +4,11 @@ import outcomes
 import pytest
 from kernel_machines import CONTAINER, cuda, driver, machine, nvml, uvm_node
 
-from gpudoctor.diagnose import Finding, Status
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.loaded import LoadedModules
+from gpudoctor.findings import Finding, Status
 from gpudoctor.testing import outcome_of
 
 ABSENT, HMM, STUCK = ALL = ("kernel.uvm-not-loaded", "kernel.uvm-hmm", "kernel.uvm-wedged")

@@ -7,11 +7,11 @@ from cudnn_findings import SET, TORCH, VARIABLE, framework, nccl
 from framework_environments import H200, PREFIX, RTX_4090, SITE, distribution, gpus
 
 from gpudoctor import Evidence, Finding, Severity
-from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.framework_cudnn import FrameworkNccl, FrameworkNccls
 from gpudoctor.facts.nccl_settings import NcclSetting, NcclSettings, Networks
+from gpudoctor.findings import Outcome, Status
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.testing import outcome_of
 

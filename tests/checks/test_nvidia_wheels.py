@@ -6,10 +6,10 @@ import pytest
 from framework_environments import PREFIX, SITE, distribution, environment, environments
 
 from gpudoctor import Evidence, Finding, Severity
-from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.facts.wheel_files import Collision, Incomplete, Untold, WheelFiles
+from gpudoctor.findings import Outcome, Status
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.testing import outcome_of
 

@@ -7,10 +7,10 @@ from package_findings import cuda, event, finding, history, nvml, outcome, print
 from package_machines import DEBIAN, FEDORA, HEALTHY, UBUNTU, dpkg, fedora_rpmfusion, package, rpm, ubuntu
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.package_log import PackageManagerLog
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Status
 from gpudoctor.registry import load_plugins, registry
 
 CHECK = "packages.overwrite-conflict"

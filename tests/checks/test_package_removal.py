@@ -7,13 +7,13 @@ from package_findings import event, finding, history, outcome, proof, status
 from package_machines import DEBIAN, FEDORA, HEALTHY, UBUNTU, bookworm, dpkg, package, rpm, ubuntu
 
 from gpudoctor import NotRunning, Severity, Unavailable
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.libraries import DriverLibraries, DriverLibrary
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Status
 from gpudoctor.registry import load_plugins, registry
 
 CHECK = "packages.driver-removed"

@@ -22,12 +22,12 @@ from package_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.libraries import DriverLibraries, DriverLibrary
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, Kernel
 from gpudoctor.facts.versions import DriverVersions
+from gpudoctor.findings import Status
 from gpudoctor.registry import load_plugins, registry
 
 RUNFILE, BRANCHES = "packages.runfile-and-packages", "packages.two-branches"

@@ -22,13 +22,14 @@ from package_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.facts.kernels import InstalledKernel, InstalledKernels
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.reboot import RebootRequired
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.storage import FreeSpace
 from gpudoctor.facts.system import Confinement, Kernel
+from gpudoctor.findings import Status
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.testing import facts_of
 

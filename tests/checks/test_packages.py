@@ -30,9 +30,9 @@ from package_machines import (
 )
 
 from gpudoctor import Severity, Unavailable
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import Confinement, OperatingSystem
+from gpudoctor.findings import Status
 from gpudoctor.registry import load_plugins, registry
 
 PARTIAL, HELD = "packages.partial-upgrade", "packages.held-or-broken"

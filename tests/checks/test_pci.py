@@ -17,12 +17,12 @@ from gpu_machines import (
     status,
 )
 
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpus
+from gpudoctor.findings import Status
 
 NONE, BAR, LOST, COUNT = "pci.no-gpu", "pci.bar-unassigned", "health.fallen-off-bus", "gpu.count-unexpected"
 SECOND = "0000:04:00.0"

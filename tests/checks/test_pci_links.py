@@ -20,11 +20,11 @@ from gpu_machines import (
     status,
 )
 
-from gpudoctor.diagnose import Severity, Status
 from gpudoctor.facts.answers import Nvml, NvmlGpu
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.pci_links import PciLink, PciLinks, PeerPath, PeerPaths
+from gpudoctor.findings import Severity, Status
 from gpudoctor.registry import load_plugins, registry
 
 LINK, PEERS = "pci.link-degraded", "pci.p2p-blocked"

@@ -3,10 +3,10 @@
 from framework_environments import PREFIX, SITE, distribution, environment, environments
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.interpreters import Interpreter, Interpreters, JupyterKernel, JupyterKernels
 from gpudoctor.facts.python_environments import PythonEnvironment
+from gpudoctor.findings import Outcome, Status
 from gpudoctor.testing import outcome_of
 
 MISSING, WRONG = "python.interpreter-missing", "python.wrong-interpreter"

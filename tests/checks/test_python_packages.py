@@ -16,10 +16,10 @@ from framework_environments import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.extensions import Extension, TorchExtensions
 from gpudoctor.facts.frameworks import FrameworkBuilds
+from gpudoctor.findings import Outcome, Status
 from gpudoctor.testing import outcome_of
 
 PIN, NUMPY, NO_WHEEL = "python.pin-broken", "python.numpy-abi", "python.no-wheel"

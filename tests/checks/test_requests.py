@@ -4,7 +4,7 @@ import pytest
 from outcomes import only, severity_of
 
 from gpudoctor import Severity, Unavailable
-from gpudoctor.diagnose import Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.cudnn import CudnnLibraries
 from gpudoctor.facts.packages import Package, Packages
@@ -15,6 +15,7 @@ from gpudoctor.facts.system import Confinement
 from gpudoctor.facts.toolkits import CudaToolkits, DefaultLink, Toolkit
 from gpudoctor.facts.versions import DriverVersions
 from gpudoctor.facts.wanted import Request, Wanted, parse_request
+from gpudoctor.findings import Status
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.testing import facts_of, outcome_of
 

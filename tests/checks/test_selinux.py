@@ -19,9 +19,9 @@ from gpu_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.selinux import Selinux, denials_in
 from gpudoctor.facts.system import Confinement
+from gpudoctor.findings import Status
 from gpudoctor.registry import load_plugins, registry
 
 ID = "devices.selinux-denied"

@@ -19,11 +19,11 @@ from framework_environments import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.conda import CondaPackage
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.extensions import Companion, TorchExtensions
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
+from gpudoctor.findings import Outcome, Status
 from gpudoctor.testing import outcome_of
 
 CPU_ONLY, NO_KERNELS, COMPANION = "torch.cpu-only", "torch.no-kernels-for-gpu", "torch.companion-mismatch"

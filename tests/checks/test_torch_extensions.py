@@ -4,10 +4,10 @@ import pytest
 from framework_environments import PREFIX, RTX_4090, SITE, build, distribution, environment, gpus
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.environment import Environment, Setting
 from gpudoctor.facts.extensions import Extension, QuantisationLibraries, TorchExtensions, TorchInstallation, read_build
 from gpudoctor.facts.frameworks import FrameworkBuilds
+from gpudoctor.findings import Outcome, Status
 from gpudoctor.testing import outcome_of
 
 ABI, BITSANDBYTES = "python.extension-abi", "bitsandbytes.no-binary"

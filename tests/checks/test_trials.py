@@ -2,8 +2,8 @@
 
 from framework_environments import PREFIX, RTX_4090, gpus
 
-from gpudoctor.diagnose import Severity, Status
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
+from gpudoctor.findings import Severity, Status
 from gpudoctor.registry import registry
 from gpudoctor.testing import outcome_of
 

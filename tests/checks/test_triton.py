@@ -14,10 +14,10 @@ from framework_environments import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Outcome, Status
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.interpreters import Interpreter, Interpreters
 from gpudoctor.facts.toolkits import CudaToolkits, Toolkit
+from gpudoctor.findings import Outcome, Status
 from gpudoctor.testing import outcome_of
 
 PTXAS, TOOLCHAIN = "triton.ptxas-too-old", "triton.toolchain-missing"

@@ -18,10 +18,10 @@ from gpu_machines import (
 )
 
 from gpudoctor import Severity
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.vgpu import VgpuGuests, VgpuLicensing
+from gpudoctor.findings import Status
 
 UNLICENSED, MISMATCH = "driver.vgpu-unlicensed", "driver.vgpu-guest-host-mismatch"
 REFUSED = "Failed to acquire license from SERVER - Info: NVIDIA Virtual Compute Server - Error: Generic network error"

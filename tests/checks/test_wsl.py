@@ -4,13 +4,14 @@ import pytest
 from gpu_machines import FOLDER, HEALTHY, NEW, WSL, answer, cuda, evidence_of, libraries, log, nodes, nvml
 
 from gpudoctor import Severity, Unavailable
-from gpudoctor.diagnose import Finding, Outcome, Status, diagnose, run_check
+from gpudoctor.diagnose import diagnose, run_check
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.libraries import DriverLibraries, DriverLibrary
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.system import Confinement
 from gpudoctor.facts.wsl import WslHost
+from gpudoctor.findings import Finding, Outcome, Status
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.snapshot import SnapshotHost
 

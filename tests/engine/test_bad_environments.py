@@ -9,7 +9,8 @@ from live_machines import debian
 from python_trees import Files, interpreter, site_of, torch_wheel, venv, wheel
 from shared_objects import fat_binary, shared_object
 
-from gpudoctor.diagnose import Report, Status, diagnose
+from gpudoctor.diagnose import diagnose
+from gpudoctor.findings import Report, Status
 from gpudoctor.host import Host
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import make_plan

@@ -7,7 +7,8 @@ import pytest
 from damage import KINDS_OF_WHOLE_MACHINES, damaged
 from live_machines import NEW, OLD, debian
 
-from gpudoctor.diagnose import Report, Status, diagnose
+from gpudoctor.diagnose import diagnose
+from gpudoctor.findings import Report, Status
 from gpudoctor.host import Host
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import make_plan

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
-from gpudoctor.diagnose import Check, Finding, NotApplicable, Severity, Status, Undecided, diagnose
+from gpudoctor.diagnose import diagnose
+from gpudoctor.findings import Check, Finding, NotApplicable, Severity, Status, Undecided
 from gpudoctor.host import Host, NotRunning, Unavailable
 from gpudoctor.registry import Facts, needs
 from gpudoctor.snapshot import SnapshotHost

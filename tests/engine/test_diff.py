@@ -16,9 +16,9 @@ from gpudoctor.changes import Changes, Side, changes_between
 from gpudoctor.cli import run
 from gpudoctor.cli.check import diagnose_with
 from gpudoctor.cli.snapshot import recorded
-from gpudoctor.diagnose import Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import OperatingSystem
+from gpudoctor.findings import Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.host import Host, Unavailable
 from gpudoctor.machine import RootHost
 from gpudoctor.machine_parts import machine_parts

@@ -21,7 +21,7 @@ from ubuntu_machines import (
     with_dkms,
 )
 
-from gpudoctor.diagnose import Severity
+from gpudoctor.findings import Severity
 from gpudoctor.machine import RootHost
 
 

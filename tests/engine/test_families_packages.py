@@ -11,8 +11,8 @@ from package_databases import apt_history
 from package_machines import bookworm, bookworm_held, bookworm_held_back, package, ubuntu
 from ubuntu_machines import HISTORY, KERNEL, NEW, NEW_PACKAGE, NEXT, OLD, RTX_4090, TERMINAL, kernels
 
-from gpudoctor.diagnose import Severity
 from gpudoctor.facts.packages import Package
+from gpudoctor.findings import Severity
 
 A100 = Gpu("20b2")
 

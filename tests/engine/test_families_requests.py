@@ -12,10 +12,10 @@ from run_files import driver_run, toolkit_folder, toolkit_run
 from ubuntu_machines import GTX_1080_TI, KERNEL, NEW, RTX_4090, kernels
 
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Report
 from gpudoctor.facts.own_installation import OwnInstallation
 from gpudoctor.facts.packages import Package
 from gpudoctor.facts.wanted import Wanted, wanted_of
+from gpudoctor.findings import Report
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import Phase, Plan, make_plan
 

@@ -10,7 +10,7 @@ from package_databases import apt_history
 from package_machines import package, ubuntu
 from ubuntu_machines import HISTORY, KERNEL, NEW, NEW_PACKAGE, NEXT, OLD_PACKAGE, RTX_4090, TERMINAL, kernels
 
-from gpudoctor.diagnose import Severity
+from gpudoctor.findings import Severity
 
 BOOKWORM = "6.1.0-50-amd64"
 

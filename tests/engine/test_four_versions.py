@@ -6,7 +6,7 @@ import pytest
 from live_machines import BOOTED, KERNEL, NEW, OLD, UPGRADED, debian
 
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Report, Severity
+from gpudoctor.findings import Report, Severity
 from gpudoctor.host import Host
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import Plan, make_plan

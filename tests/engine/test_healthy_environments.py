@@ -23,7 +23,7 @@ from gpudoctor.compatibility import Verdict, judge
 from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.knowledge.torch import default_build, releases, variants
 from gpudoctor.machine import RootHost
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.registry import Facts
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 

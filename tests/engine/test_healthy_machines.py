@@ -15,9 +15,9 @@ from diagnoses import diagnosed
 from healthy_machines import Running
 
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Severity
 from gpudoctor.facts.expected import ExpectedGpus
-from gpudoctor.redact import redacted
+from gpudoctor.findings import Severity
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.registry import Facts
 
 Kind = Callable[[Path, int], Running]

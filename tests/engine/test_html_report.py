@@ -13,9 +13,10 @@ from html_pages import read_page, require_sound, texts
 
 from gpudoctor.cli import run
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Check, Evidence, Finding, Outcome, Ranked, Report, Severity, Status, diagnose
+from gpudoctor.diagnose import diagnose
 from gpudoctor.facts.answers import Nvml, NvmlGpu
 from gpudoctor.facts.pci import PciGpu, PciGpus
+from gpudoctor.findings import Check, Evidence, Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.reports.html import as_html
 from gpudoctor.testing import facts_of
 

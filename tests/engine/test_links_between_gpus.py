@@ -11,7 +11,7 @@ from healthy_servers import server_files, server_packages
 
 from gpudoctor.facts.fabric import LOG
 from gpudoctor.facts.packages import Package
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 
 VERSION, BEFORE = "580.95.05", "580.82.07"

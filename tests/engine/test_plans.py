@@ -13,7 +13,8 @@ from disk_trees import let_everybody_in
 from live_machines import NEW, OLD, UPGRADED, debian
 
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Check, Finding, Severity, diagnose
+from gpudoctor.diagnose import diagnose
+from gpudoctor.findings import Check, Finding, Severity
 from gpudoctor.host import Host, Unavailable
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import (

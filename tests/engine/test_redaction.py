@@ -37,11 +37,11 @@ from secret_machines import (
 from gpudoctor.cli import run
 from gpudoctor.cli import snapshot as command
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Report
+from gpudoctor.findings import Report
 from gpudoctor.host import Host
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
+from gpudoctor.redaction.words import Secrets, secrets_told_by
 from gpudoctor.registry import Facts
-from gpudoctor.secret_words import Secrets, secrets_told_by
 from gpudoctor.snapshot import Json, RecordingHost, load
 
 

@@ -10,8 +10,8 @@ from imaginary_machines import Environment, a100, eight_gpus, machine
 from live_machines import DriverOnly, debian
 
 from gpudoctor.cli.check import diagnose_with
-from gpudoctor.diagnose import Report, Severity, Status
 from gpudoctor.facts.expected import ExpectedGpus
+from gpudoctor.findings import Report, Severity, Status
 from gpudoctor.registry import Facts
 from gpudoctor.reports.json_report import as_json
 from gpudoctor.reports.text import as_text

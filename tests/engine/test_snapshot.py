@@ -9,7 +9,7 @@ from command_line import gpudoctor
 
 from gpudoctor.host import BadSource, Host, NotRecorded, NotRunning, Unavailable
 from gpudoctor.machine import LiveHost, RootHost
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.snapshot import RecordingHost, SnapshotHost, as_document, load
 
 MACHINES = Path(__file__).parents[1] / "machines"

@@ -26,7 +26,7 @@ from gpudoctor.facts.answers import DriverAnswers, StateBefore
 from gpudoctor.facts.container import Cgroups, ContainerLimits, ContainerMounts, NodeRefusals
 from gpudoctor.facts.system import Confinement
 from gpudoctor.host import ProbeAnswer, Unavailable
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import SnapshotHost
 from gpudoctor.testing import MachineTree, facts_of

@@ -28,7 +28,7 @@ from gpudoctor.facts.engine_settings import (
     toml_keys,
     with_nvidia_runtime,
 )
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 
 RUNTIME = "/usr/bin/nvidia-container-runtime"
 

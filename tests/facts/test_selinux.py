@@ -9,7 +9,7 @@ from gpudoctor import Unavailable
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.selinux import Selinux, denials_in, type_of
 from gpudoctor.facts.system import Boot
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 from gpudoctor.testing import MachineTree

@@ -12,7 +12,7 @@ from gpudoctor.facts.loaded import LoadedModules
 from gpudoctor.facts.nvidia_smi import read_nvidia_smi
 from gpudoctor.facts.vgpu import LICENSE_LOG, MANAGER_LOG, VgpuGuests, VgpuLicensing
 from gpudoctor.host import Completed
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 from gpudoctor.testing import MachineTree

@@ -8,7 +8,7 @@ from disk_trees import disk
 from gpudoctor import NotRunning, Unavailable
 from gpudoctor.facts.wsl import WslHost, generation_of
 from gpudoctor.host import FileStatus
-from gpudoctor.redact import redacted
+from gpudoctor.redaction.redact import redacted
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
 from gpudoctor.testing import MachineTree

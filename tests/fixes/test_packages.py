@@ -6,12 +6,12 @@ from package_machines import DEBIAN, HEALTHY, bookworm_held, bookworm_held_back,
 from package_machines import ubuntu as ubuntu_packages
 
 from gpudoctor import Manual, Phase, Reboot
-from gpudoctor.diagnose import Status
 from gpudoctor.facts.history import PackageEvent, PackageHistory
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.system import Kernel
+from gpudoctor.findings import Status
 from gpudoctor.testing import steps_of
 
 APT = "apt-get -y --no-remove -o Dpkg::Options::=--force-confold"

@@ -6,7 +6,7 @@ from framework_environments import PREFIX, SITE, distribution, environment
 from gpudoctor import Finding, Findings, Manual, Phase, Run
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironments
-from gpudoctor.python_steps import environments_in, reinstalled
+from gpudoctor.python.steps import environments_in, reinstalled
 
 PIP = (f"{PREFIX}/bin/python", "-m", "pip")
 BOTH = environment(distribution("onnxruntime", "1.23.0"), distribution("onnxruntime-gpu", "1.23.2"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from live_machines import KERNEL, debian
 
-from gpudoctor.diagnose import Check, Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.facts.expected import ExpectedGpus
+from gpudoctor.findings import Check, Finding, Outcome, Ranked, Report, Severity, Status
 from gpudoctor.hooks import notify, watch
 from gpudoctor.hooks.notify import deliver
 from gpudoctor.hooks.run import run_hook

@@ -7,7 +7,7 @@ from damage import KINDS_OF_WHOLE_MACHINES, damaged
 from live_machines import NEW, OLD, debian
 from preflight_plans import apt_plan, inst
 
-from gpudoctor.diagnose import Status
+from gpudoctor.findings import Status
 from gpudoctor.host import Host, Unavailable
 from gpudoctor.preflight.foresee import Foresight, foresee
 from gpudoctor.preflight.simulation import read_simulation

@@ -23,10 +23,10 @@ from ubuntu_machines import (
     with_dkms,
 )
 
-from gpudoctor.diagnose import Severity
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.packages import Package
 from gpudoctor.facts.versions import DriverVersions
+from gpudoctor.findings import Severity
 from gpudoctor.reports.preflight import verdict
 
 UBUNTU_ARCHIVE = "Ubuntu:24.04/noble-updates"

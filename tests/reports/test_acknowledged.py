@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reported import EVIL, found, report, undecided
 
 from gpudoctor.acknowledged import Entry, acknowledge, as_toml, entries_for, load_baseline
-from gpudoctor.diagnose import Outcome, Ranked, Severity, Status
+from gpudoctor.findings import Outcome, Ranked, Severity, Status
 from gpudoctor.host import BadSource
 from gpudoctor.registry import load_plugins, registry
 

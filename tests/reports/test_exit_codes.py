@@ -7,8 +7,8 @@ import pytest
 from command_line import Call, calls
 from reported import KNOWN, found, report, undecided
 
-from gpudoctor.diagnose import Severity
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
+from gpudoctor.findings import Severity
 
 MACHINES = Path(__file__).parents[1] / "machines"
 BROKEN = ("check", "--snapshot", str(MACHINES / "bookworm-kernel-upgraded-no-headers.json"))

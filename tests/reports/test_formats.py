@@ -22,11 +22,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from reported import EVIL, FULL, KNOWN, found, machine, report, undecided
 
 from gpudoctor.cli import declared
-from gpudoctor.diagnose import Report, Severity
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpus
+from gpudoctor.findings import Report, Severity
 from gpudoctor.preflight.foresee import Foresight
 from gpudoctor.preflight.transaction import Transaction
 from gpudoctor.reports.formats import FORMATS, render

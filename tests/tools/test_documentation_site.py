@@ -17,8 +17,8 @@ from justhtml import JustHTML
 from playwright.sync_api import sync_playwright
 from spoken_messages import spoken
 
-from gpudoctor.diagnose import Check
 from gpudoctor.explanation import messages, parts
+from gpudoctor.findings import Check
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for
 

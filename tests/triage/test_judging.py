@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpudoctor.diagnose import Ranked
+from gpudoctor.findings import Ranked
 from gpudoctor.triage.judge import triage
 
 TOO_OLD = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpudoctor.diagnose import Check, Severity
+from gpudoctor.findings import Check, Severity
 from gpudoctor.symptoms import Symptom, hint, likely, may_match, sure
 from gpudoctor.triage.paste import MOST_CHARACTERS, read_paste
 from gpudoctor.triage.sightings import sightings

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gpudoctor.diagnose import Severity
+from gpudoctor.findings import Severity
 from gpudoctor.triage.judge import triage
 
 PASTES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("pastes.json").read_text(encoding="utf-8"))["pastes"]

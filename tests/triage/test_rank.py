@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gpudoctor.diagnose import Check, Finding, Outcome, Severity, Status
+from gpudoctor.findings import Check, Finding, Outcome, Severity, Status
 from gpudoctor.symptoms import Symptom, hint, sure
 from gpudoctor.triage.paste import read_paste
 from gpudoctor.triage.rank import Setting, ranked

@@ -3,7 +3,8 @@
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from gpudoctor.diagnose import Outcome, Ranked, Report, Severity, Status, explained_by
+from gpudoctor.diagnose import explained_by
+from gpudoctor.findings import Outcome, Ranked, Report, Severity, Status
 from gpudoctor.registry import Facts, registry
 from gpudoctor.repair import fixes_for
 from gpudoctor.reports.html.elements import Element, Node, element

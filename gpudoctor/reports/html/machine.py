@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gpudoctor.diagnose import Ranked
 from gpudoctor.facts.answers import Nvml, NvmlGpu
 from gpudoctor.facts.pci import PciGpu, PciGpus
+from gpudoctor.findings import Ranked
 from gpudoctor.host import Unavailable
 from gpudoctor.registry import Facts
 from gpudoctor.reports.html.elements import Element, Node, element

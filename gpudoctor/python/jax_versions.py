@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.pep440 import parse_version, satisfies
-from gpudoctor.pep508 import normalised, parse_requirement
+from gpudoctor.python.pep440 import parse_version, satisfies
+from gpudoctor.python.pep508 import normalised, parse_requirement
 
 
 def jax_plugins(environment: PythonEnvironment) -> tuple[Distribution, ...]:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.pep440 import exact_version, parse_version, satisfies
-from gpudoctor.pep508 import applies, normalised, parse_requirement
+from gpudoctor.python.pep440 import exact_version, parse_version, satisfies
+from gpudoctor.python.pep508 import applies, normalised, parse_requirement
 
 TORCH_FAMILY = ("torchvision", "torchaudio")
 _RENEWED = ("xformers",)
@@ -157,8 +157,8 @@ def restoring(environment: PythonEnvironment, pin: BrokenPin) -> Restoring | Non
 
 def _restoring_torch(environment: PythonEnvironment, pin: BrokenPin, exact: Sequence[str]) -> Restoring | None:
     """The variant (CUDA) stays; torchvision and torchaudio go along, for each belongs to one torch."""
-    from gpudoctor.candidates import torch_candidates  # here for start-up: only broken pins need the tables
     from gpudoctor.knowledge.torch import releases
+    from gpudoctor.python.candidates import torch_candidates  # here for start-up: only broken pins need the tables
 
     known = [exact[0].partition("+")[0]] if exact else list(reversed(releases()))
     others = [demand for demand in pin.all if demand.by.name not in TORCH_FAMILY]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gpudoctor.knowledge import companions, torch, wheels
 from gpudoctor.knowledge.cuda import newest_cuda
-from gpudoctor.pep440 import parse_version, satisfies
+from gpudoctor.python.pep440 import parse_version, satisfies
 
 Minor = tuple[int, int]
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.extensions import Companion, Extension, TorchExtensions
 from gpudoctor.facts.frameworks import FrameworkBuild
-from gpudoctor.pep440 import parse_version
-from gpudoctor.pep508 import normalised, parse_requirement
-from gpudoctor.pins import fulfils
+from gpudoctor.python.pep440 import parse_version
+from gpudoctor.python.pep508 import normalised, parse_requirement
+from gpudoctor.python.pins import fulfils
 
 # An environment that was unpacked or synchronised at once has folders of about the same age, in any order.
 _AT_ONCE = 600.0  # seconds

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.package_manager import Argv, UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.pep508 import normalised
+from gpudoctor.python.pep508 import normalised
 
 TOOLS = ("pip", "uv", "conda", "poetry", "pdm", "pipenv")
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
-from gpudoctor.candidates import Candidate
 from gpudoctor.compatibility import Fit, Verdict, driver_level, driver_runs, judge
 from gpudoctor.facts.cuda_level import ComputeGpu
 from gpudoctor.knowledge.cuda import architecture_span, branch_of, first_cuda, minimum_driver
 from gpudoctor.knowledge.cudnn import cudnn_line, cudnn_wheels, newest_cudnn_wheel, wheel_release
-from gpudoctor.pep440 import satisfies
+from gpudoctor.python.candidates import Candidate
+from gpudoctor.python.pep440 import satisfies
 
 
 class Target(NamedTuple):

@@ -10,9 +10,9 @@ from functools import partial
 from typing import NamedTuple
 
 from gpudoctor.facts.apt_history import unpack
-from gpudoctor.relevance import relevant
-from gpudoctor.secret_shapes import FORMS, REPLACED, SHORT_UUID, UUID, Shape, shapes_for
-from gpudoctor.secret_words import (
+from gpudoctor.redaction.relevance import relevant
+from gpudoctor.redaction.shapes import FORMS, REPLACED, SHORT_UUID, UUID, Shape, shapes_for
+from gpudoctor.redaction.words import (
     PEOPLE,
     PEOPLE_MARKS,
     SECRET_NAME,

@@ -8,10 +8,10 @@ from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.facts.toolkits import CudaToolkits, Toolkit
 from gpudoctor.host import Unavailable
-from gpudoctor.installers import index_of, install, tool_of
-from gpudoctor.pins import TORCH_FAMILY, BrokenPin, Restoring, torch_pin
-from gpudoctor.recommend import Recommendation, installed_in, recommend, target_of
-from gpudoctor.torch_faults import minor_of
+from gpudoctor.python.installers import index_of, install, tool_of
+from gpudoctor.python.pins import TORCH_FAMILY, BrokenPin, Restoring, torch_pin
+from gpudoctor.python.recommend import Recommendation, installed_in, recommend, target_of
+from gpudoctor.python.torch_faults import minor_of
 
 
 def family_in(environment: PythonEnvironment) -> tuple[str, ...]:

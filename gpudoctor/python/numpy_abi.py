@@ -5,8 +5,8 @@ from typing import NamedTuple
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.knowledge.numpy_abi import first_for_numpy_2
-from gpudoctor.pep440 import parse_version, satisfies
-from gpudoctor.pins import demands_of, is_numpy_1_only
+from gpudoctor.python.pep440 import parse_version, satisfies
+from gpudoctor.python.pins import demands_of, is_numpy_1_only
 
 
 class MadeForNumpy1(NamedTuple):

@@ -3,7 +3,7 @@
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.host import Unavailable
-from gpudoctor.recommend import Choice, installed_in, recommend, target_of
+from gpudoctor.python.recommend import Choice, installed_in, recommend, target_of
 
 
 def other_build(

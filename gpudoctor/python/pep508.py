@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from gpudoctor.pep440 import check_specifiers, parse_version, satisfies
+from gpudoctor.python.pep440 import check_specifiers, parse_version, satisfies
 
 _DEPTH_LIMIT = 50  # parentheses within each other; more are damage
 _VERSIONS = frozenset(("python_version", "python_full_version", "implementation_version", "platform_release"))

@@ -120,8 +120,8 @@ class Order(NamedTuple):
 
 def order_for(build: FrameworkBuild, missing: Iterable[LibraryUse]) -> Order:
     """The wheels as the framework's METADATA pins them; else the framework itself, with what brings its libraries."""
-    from gpudoctor.installers import index_of  # here for start-up: only findings need them
-    from gpudoctor.wheel_pins import pins_of
+    from gpudoctor.python.installers import index_of  # here for start-up: only findings need them
+    from gpudoctor.python.wheel_pins import pins_of
 
     pieces = {wheel_piece(use.soname) for use in missing} - {""}
     one, version = build.distribution, build.distribution.version
@@ -205,7 +205,7 @@ def shadows(builds: FrameworkBuilds, libraries: FrameworkLibraries) -> Iterator[
 
 
 def _least(build: FrameworkBuild, soname: str) -> str:
-    from gpudoctor.wheel_pins import pin_of  # here for start-up: only where LD_LIBRARY_PATH shadows something
+    from gpudoctor.python.wheel_pins import pin_of  # here for start-up: only where LD_LIBRARY_PATH shadows something
 
     piece = wheel_piece(soname)
     pin = pin_of(build, f"nvidia-{piece}") if piece else None

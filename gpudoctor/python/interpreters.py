@@ -6,7 +6,7 @@ from gpudoctor.facts.distributions import is_framework
 from gpudoctor.facts.interpreters import JupyterKernel
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.installers import distribution_name, environment_path, index_of, requirement
+from gpudoctor.python.installers import distribution_name, environment_path, index_of, requirement
 
 # What frameworks bring along by themselves.
 _BROUGHT = (

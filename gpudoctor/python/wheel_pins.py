@@ -7,8 +7,8 @@ from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.frameworks import FrameworkBuild
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.facts.wheel_files import Collision, Incomplete, WheelFiles
-from gpudoctor.pep440 import exact_version, satisfies
-from gpudoctor.pep508 import applies, normalised, parse_requirement
+from gpudoctor.python.pep440 import exact_version, satisfies
+from gpudoctor.python.pep508 import applies, normalised, parse_requirement
 
 
 class Pin(NamedTuple):

@@ -13,9 +13,9 @@ from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.host import Unavailable
-from gpudoctor.jax_versions import accepted_by_jax, is_known_plugin, jax_plugins, newest_plugin, plugin_major
-from gpudoctor.pep440 import parse_version
-from gpudoctor.pep508 import normalised, parse_requirement
+from gpudoctor.python.jax_versions import accepted_by_jax, is_known_plugin, jax_plugins, newest_plugin, plugin_major
+from gpudoctor.python.pep440 import parse_version
+from gpudoctor.python.pep508 import normalised, parse_requirement
 
 # CuPy works without these; it says so when somebody asks for what they do.
 OPTIONAL_TO_CUPY = ("libcutensor", "libcudnn", "libnccl", "libcusparseLt", "libnvToolsExt", "libnvshmem")

@@ -6,15 +6,15 @@ All answers come from the tables of `knowledge` and the rules of `compatibility`
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gpudoctor.candidates import FRAMEWORKS, Candidate, builds
 from gpudoctor.compatibility import Coverage, coverage, driver_level
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.fitting import Judged, Target, cuda_words, dotted, first_driver, judged, least_driver, level_of
 from gpudoctor.host import Unavailable
 from gpudoctor.knowledge import load_table
 from gpudoctor.knowledge.cuda import version_numbers
-from gpudoctor.pep440 import parse_version
+from gpudoctor.python.candidates import FRAMEWORKS, Candidate, builds
+from gpudoctor.python.fitting import Judged, Target, cuda_words, dotted, first_driver, judged, least_driver, level_of
+from gpudoctor.python.pep440 import parse_version
 
 __all__ = ["FRAMEWORKS", "Choice", "Recommendation", "Rejected", "Target", "installed_in", "recommend", "target_of"]
 

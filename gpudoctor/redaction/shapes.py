@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from gpudoctor.secret_words import CREDENTIALS, SECRET_ASSIGNMENT, fit_to_replace
+from gpudoctor.redaction.words import CREDENTIALS, SECRET_ASSIGNMENT, fit_to_replace
 
 
 class Shape(NamedTuple):
