@@ -88,7 +88,7 @@ def test_notes_are_signs_of_life_but_do_not_outlast_the_deadline() -> None:
 
 def test_a_hung_child_tells_where_in_its_code_it_hangs() -> None:
     said = heard(
-        "import faulthandler; faulthandler.register(signal.SIGUSR1)\ndef gemm(): time.sleep(60)\ngemm()", quiet=0.3
+        "import faulthandler; faulthandler.register(signal.SIGUSR1)\ndef gemm(): time.sleep(60)\ngemm()", quiet=1
     )
     assert "in gemm" in said.stderr_tail
 
