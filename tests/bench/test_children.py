@@ -75,7 +75,7 @@ def test_a_child_that_hangs_is_ended_and_said_where(code: str, quiet: float, sai
 
 
 def test_a_phase_that_announced_a_long_time_is_given_five_times_of_it() -> None:
-    assert heard("say('began', 'burn', seconds=0.3); time.sleep(0.8); say('finished')", quiet=0.1).failure == ""
+    assert heard("say('began', 'burn', seconds=0.6); time.sleep(1.5); say('finished')", quiet=0.8).failure == ""
 
 
 def test_notes_are_signs_of_life_but_do_not_outlast_the_deadline() -> None:
@@ -172,10 +172,10 @@ def test_the_others_go_on_when_one_hangs_or_crashes_or_cannot_be_started() -> No
     workers = [
         toy("say('began', 'numerics'); time.sleep(60)", "GPU 0"),
         toy("os.abort()", "GPU 1"),
-        toy(f"time.sleep(0.2); say('note', reason='alive'); time.sleep(0.2); {GOOD}", "GPU 2"),
+        toy(f"time.sleep(0.6); say('note', reason='alive'); time.sleep(0.6); {GOOD}", "GPU 2"),
         Worker("GPU 3", ["/nowhere/python"], {}, JOB, 20),
     ]
-    results = run_children(workers, quiet=0.35)
+    results = run_children(workers, quiet=1)
     assert list(results) == ["GPU 0", "GPU 1", "GPU 2", "GPU 3"]
     assert [bool(result.failure) for result in results.values()] == [True, True, False, True]
     assert results["GPU 3"].failure == "/nowhere/python cannot be started: No such file or directory"
