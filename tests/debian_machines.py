@@ -87,7 +87,8 @@ def install_gpudoctor(root: Root) -> None:
     sources.mkdir(parents=True)
     for name in ("gpudoctor", "checks", "fixes"):
         shutil.copytree(PROJECT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    (sources / "docs").mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "docs/gpudoctor.1"):
         shutil.copyfile(PROJECT / name, sources / name)
     python = root.do("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
     root.do("python3", "-m", "venv", "--without-pip", _HOME)
