@@ -24,6 +24,7 @@ SYMPTOMS = (
     r"Loading of (unsigned module|module with \S+( \S+)?) is rejected",
     r"unsigned module loading is restricted",
     likely(r"could not insert '?nvidia\S*: Operation not permitted", without=CONTAINER),
+    hint(r"NVIDIA kernel module missing\. Falling back to nouveau"),  # Fedora, where akmods signs or nobody does
     likely(r"SecureBoot enabled", beside=rf"{NO_MODULE}|could not insert '?nvidia"),
     hint(r"PKCS#7 signature not signed with a trusted key"),
     hint(r"could(n't| not) communicate with the NVIDIA driver", beside=r"secure ?boot"),
