@@ -31,7 +31,7 @@ def shapes_for(text: str) -> list[Shape]:
 _PUBLIC = (
     *("nvidia.com", "debian.org", "ubuntu.com", "canonical.com", "redhat.com", "suse.com", "suse.de", "archlinux.org"),
     *("opensuse.org", "fedoraproject.org", "rockylinux.org", "almalinux.org", "centos.org", "rpmfusion.org"),
-    *("launchpad.net", "launchpadcontent.net", "kernel.org", "python.org", "pypi.org", "pythonhosted.org"),
+    *("launchpad.net", "launchpadcontent.net", "kernel.org", "python.org"),
     *("pytorch.org", "anaconda.org", "anaconda.com", "conda.io", "github.com", "githubusercontent.com", "github.io"),
     *(
         "docker.com",

@@ -191,7 +191,7 @@ def test_look_alikes_stay(text: str) -> None:
         ("[fe80::d85e:d3ff:fe2a:917c]:22", "[2001:db8::1]:22"),
         ("AA:BB:CC:DD:EE:FF", "02:00:00:00:00:01"),
         ("GPU-AB000000-1111-2222-3333-444444444444", "GPU-00000000-0000-0000-0000-000000000001"),
-        ("https://me:pa55-Word@pypi.org/simple", "https://redacted-2@pypi.org/simple"),
+        ("https://me:pa55-Word@github.com/simple", "https://redacted-2@github.com/simple"),
         ("http://proxy.corp.example.com:3128", "http://host1.redacted.invalid:3128"),
         ("Authorization: Bearer abcdefghijkl.mnop", "Authorization: Bearer redacted-1"),
         ("--api-key='abc' ", "--api-key='redacted-1' "),
