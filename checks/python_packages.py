@@ -1,7 +1,6 @@
 """Do the packages of each Python environment agree with each other about versions?"""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
@@ -193,13 +192,6 @@ def numpy_abi(pythons: PythonEnvironments) -> Iterator[Finding]:
             severity(one, Severity.ERROR if compiled else Severity.WARNING),
             one.prefix,
         )
-
-
-class _Python(NamedTuple):
-    """Why this Python is in the way, and which would do."""
-
-    why: str
-    better: str  # "3.13"
 
 
 @check(

@@ -76,10 +76,7 @@ def _torch(host: Host, build: FrameworkBuild) -> FrameworkBuild:
     text, problem = _read(host, path)
     if not text:
         # Nothing but the version's local part is left to tell it.
-        local = build.version.partition("+")[2]
-        digits = local[2:] if local.startswith("cu") and local[2:].isdecimal() else ""
-        cuda = (int(digits[:-1]), int(digits[-1])) if len(digits) > 2 else None
-        return build._replace(cuda=cuda, problem=problem)
+        return build._replace(cuda=cuda_in_tag(build.version.partition("+")[2]), problem=problem)
     version, cuda_text = _string(text, "__version__") or build.version, _string(text, "cuda")
     cuda = _pair(cuda_text)
     if not cuda and not re.search(r"^cuda\b", text, re.MULTILINE):
@@ -241,6 +238,12 @@ def _pair(text: str) -> tuple[int, int] | None:
     if len(words) > 1 and words[0].isdecimal() and words[1].isdecimal():
         return int(words[0]), int(words[1])
     return (int(text), 0) if text.isdecimal() and len(text) == 2 else None
+
+
+def cuda_in_tag(local: str) -> tuple[int, int] | None:
+    """(12, 8) of "cu128", the local part of a version of torch; None of "cpu" and of any other."""
+    digits = local[2:] if local.startswith("cu") and local[2:].isdecimal() else ""
+    return (int(digits[:-1]), int(digits[-1])) if len(digits) > 2 else None
 
 
 def _tag(cuda: tuple[int, int] | None) -> str:

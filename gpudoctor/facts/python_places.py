@@ -19,12 +19,6 @@ class Candidate(NamedTuple):
 
 # Where conda's installers put it, below the home folder and below /opt.
 _CONDA_FOLDERS = ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba", "conda", ".conda")
-_TOOL_FOLDERS = (
-    ".local/share/uv/tools",
-    ".virtualenvs",
-    ".local/share/virtualenvs",  # pipenv
-    ".cache/pypoetry/virtualenvs",
-)
 _OWN_FOLDERS = (".venv", "venv", "env", ".env")
 _ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
 

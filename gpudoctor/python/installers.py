@@ -24,7 +24,6 @@ _REQUIREMENT = re.compile(
     rf"(?P<name>{_NAME.pattern})(?:\[(?P<extras>[a-z0-9_-]+(?:,[a-z0-9_-]+)*)\])?(?P<specifiers>{_CLAUSE}(?:,{_CLAUSE})*)?"
 )
 _INDEX = re.compile(r"https://[a-z0-9.-]+(?:/[A-Za-z0-9._-]+)*/?")
-_NOT_IN_PATHS = frozenset("`$;&|<>\"'\\*?!{}")
 _VARIANT = re.compile(r"cu(\d{2})(\d+)")  # "cu126" at the end of an index address, or of a local version
 
 # What conda calls them. With a GPU variant asked for, the package that insists on the GPU build.

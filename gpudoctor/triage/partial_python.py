@@ -6,7 +6,7 @@ from itertools import combinations
 
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.distributions import Distribution
-from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds, framework_builds
+from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds, cuda_in_tag, framework_builds
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.facts.wheel_files import Collision, WheelFiles
 from gpudoctor.host import Host, Unavailable
@@ -99,9 +99,8 @@ def _torch(shown: Shown, build: FrameworkBuild) -> FrameworkBuild:
         told = cuda is not None or python.torch_cuda.value.startswith(("None", "Could not collect"))
         source, value = line_of(python.torch_cuda), python.torch_cuda.words
     elif local:
-        digits = local[2:] if local.startswith("cu") and local[2:].isdecimal() else ""
-        cuda = (int(digits[:-1]), int(digits[-1])) if len(digits) > 2 else None
-        told = bool(digits) or local.startswith("cpu")
+        cuda = cuda_in_tag(local)
+        told = cuda is not None or local.startswith("cpu")
     elif package:
         cuda, told = _cuda_of_conda(package.build, build.environment)
         value = f"{package.name} {package.version} {package.build}"

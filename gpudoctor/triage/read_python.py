@@ -15,7 +15,6 @@ _NAME = r"[A-Za-z][A-Za-z0-9._-]{1,60}"
 _PINNED = re.compile(rf"(?<![\w.-])({_NAME})(?:\[[\w,-]+\])?\s?={{2,3}}\s?({_NUMBER})(?![\d*])")
 _CONDA_ROW = re.compile(rf"^(?:\[conda\] )?({_NAME}) ({_NUMBER}) ([\w.]*\d[\w.]*|cuda|cpu)(?: (?!=)[\w./:-]+)?$")
 _CONDA_SPEC = re.compile(rf"(?<![\w.-])({_NAME})={{1}}({_NUMBER})=([\w.]+)")
-_CONDA_PIN = re.compile(rf"(?<![\w.-])(cudatoolkit|cuda-version|pytorch-cuda)={{1}}({_NUMBER})(?![=\d])")
 _PIP_ROW = re.compile(rf"^({_NAME}) {{1,}}({_NUMBER})(?: \S*)?$")
 _FOUND = re.compile(rf"(?:Found existing installation|Requirement already satisfied): ({_NAME})[ -=]{{1,2}}({_NUMBER})")
 _INSTALLED = re.compile(rf"({_NAME})-({_NUMBER})(?= |$)")
