@@ -8,6 +8,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from gpudoctor.host import Host, Unavailable
@@ -64,6 +65,7 @@ def fact(provider: F) -> F:
     return provider
 
 
+@cache
 def needs(function: Callable[..., object]) -> Mapping[str, Need]:
     """The facts that a function asks for, by parameter name. Raises TypeError for what cannot be injected."""
     found = {}

@@ -105,7 +105,7 @@ def _pair(version: int) -> tuple[int, int]:
 @fact
 def compute_gpus(gpus: PciGpus | Unavailable, nvml: Nvml | Unavailable) -> ComputeGpus:
     """From NVML where it answers; else from the bus and the GPU table. Raises Unavailable where neither can tell."""
-    from gpudoctor.knowledge import is_data_centre, known_gpus  # here for start-up
+    from gpudoctor.knowledge import is_data_centre, known_gpu  # here for start-up
 
     if isinstance(nvml, Nvml):
         told = [gpu for gpu in nvml.gpus if gpu.return_code == 0 and gpu.compute_capability]
@@ -119,11 +119,10 @@ def compute_gpus(gpus: PciGpus | Unavailable, nvml: Nvml | Unavailable) -> Compu
     if isinstance(gpus, Unavailable):
         raise gpus
     found = []
-    table = known_gpus() if gpus.gpus else {}
     for gpu in gpus.gpus:
         if gpu.driver in GIVEN_AWAY:
             continue
-        known = table.get(gpu.device_id)
+        known = known_gpu(gpu.device_id)
         words = known.compute_capability.split(".") if known else []
         capability = (int(words[0]), int(words[1])) if len(words) == 2 else None
         found.append(

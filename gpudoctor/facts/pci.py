@@ -60,12 +60,9 @@ def pci_gpus(host: Host) -> PciGpus:
 
 
 def _gpu(host: Host, address: str, device_id: str, driver: str) -> PciGpu:
-    from gpudoctor.knowledge import (
-        KnownGpu,
-        known_gpus,
-    )  # here for start-up: most machines in trouble have a GPU, CI has not
+    from gpudoctor.knowledge import KnownGpu, known_gpu  # here for start-up: most machines in trouble have a GPU, CI not
 
-    known = known_gpus().get(device_id) or KnownGpu("", "", "", "", None, "")
+    known = known_gpu(device_id) or KnownGpu("", "", "", "", None, "")
     # Reading the configuration space of a sleeping laptop GPU would wake it up.
     asleep = (host.read(f"{_BUS}/{address}/power/runtime_status") or "").strip() == "suspended"
     head = None if asleep else host.read_bytes(f"{_BUS}/{address}/config", 4)

@@ -23,14 +23,18 @@ class KnownGpu(NamedTuple):
 
 def known_gpus() -> dict[str, KnownGpu]:
     """All GPUs of the table, by PCI device id in lower-case hexadecimal ("2335")."""
+    return {device_id: gpu for device_id in load_table("gpus")["gpus"] if (gpu := known_gpu(device_id))}
+
+
+def known_gpu(device_id: str) -> KnownGpu | None:
+    """The GPU with this PCI device id in lower-case hexadecimal ("2335"); None if the table does not have it."""
     table = load_table("gpus")
-    architectures = table["architectures"]
-    known = {}
-    for device_id, (name, architecture, capability, first_driver, *module) in table["gpus"].items():
-        common = architectures[architecture]
-        needed = module[0] if module else common["module"]
-        known[device_id] = KnownGpu(name, architecture, capability, needed, common["last_branch"], first_driver)
-    return known
+    if device_id not in table["gpus"]:
+        return None
+    name, architecture, capability, first_driver, *module = table["gpus"][device_id]
+    common = table["architectures"][architecture]
+    needed = module[0] if module else common["module"]
+    return KnownGpu(name, architecture, capability, needed, common["last_branch"], first_driver)
 
 
 def nvml_codes() -> dict[int, str]:
