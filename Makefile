@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The tests start hundreds of children, and each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: check test test-slow test-full docs lint clean
 
