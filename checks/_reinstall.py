@@ -4,6 +4,8 @@ from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.python.reinstallations import Reinstallation, requirers
 
+NO_ONNXRUNTIME_GPU = "PyPI has no onnxruntime-gpu that runs here: build it, or use a container of ONNX Runtime."
+
 
 def remedy(environment: PythonEnvironment, wanted: Reinstallation | None, otherwise: str) -> str:
     """`otherwise`: what to do where no set of packages is known to help, or no command may be made of their names."""

@@ -15,6 +15,13 @@ class ModprobeLine(NamedTuple):
     module: str  # with "-" as "_"; "" for a parameter of no module: nomodeset, rd.driver.blacklist
     rest: str  # what follows: "/bin/false", "NVreg_DeviceFileMode=0660"
 
+    @property
+    def words(self) -> str:
+        """ "blacklist nvidia"; "module_blacklist=nvidia" on the kernel's command line."""
+        if self.path == _COMMAND_LINE:
+            return f"{self.directive}={self.module}"
+        return f"{self.directive} {self.module} {self.rest}".strip()
+
 
 class ModprobeConfig(NamedTuple):
     """All such directives, in modprobe's order of files (a file in /etc hides one of the same name elsewhere)."""

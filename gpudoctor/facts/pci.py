@@ -7,6 +7,7 @@ from gpudoctor.registry import fact
 
 # Who holds these means to hand the GPU to a virtual machine.
 GIVEN_AWAY = ("vfio-pci", "pci-stub", "xen-pciback", "pciback")
+FREE_DRIVERS = ("nouveau", "nova_core", "nova")  # the kernel's own for NVIDIA GPUs
 
 
 class PciGpu(NamedTuple):
@@ -60,7 +61,7 @@ def pci_gpus(host: Host) -> PciGpus:
 
 
 def _gpu(host: Host, address: str, device_id: str, driver: str) -> PciGpu:
-    from gpudoctor.knowledge import KnownGpu, known_gpu  # here for start-up: most machines in trouble have a GPU, CI not
+    from gpudoctor.knowledge import KnownGpu, known_gpu  # here for start-up: most machines in trouble have one, CI not
 
     known = known_gpu(device_id) or KnownGpu("", "", "", "", None, "")
     # Reading the configuration space of a sleeping laptop GPU would wake it up.
