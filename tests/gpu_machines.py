@@ -26,7 +26,7 @@ from gpudoctor.snapshot import SnapshotHost
 from gpudoctor.symptoms import Symptom
 
 RELEASE = "6.8.0-90-generic"
-ADDRESS = "0000:01:00.0"
+ADDRESS, SECOND = "0000:01:00.0", "0000:02:00.0"
 OLD, NEW = "580.82.07", "580.95.05"
 FOLDER = "/usr/lib/x86_64-linux-gnu"
 BAR = ((0x8200_0000, 16 << 20), (0x60_0000_0000, 64 << 30))
@@ -35,6 +35,7 @@ UBUNTU = OperatingSystem("ubuntu", "24.04", "Ubuntu 24.04.3 LTS", "debian")
 DEBIAN = OperatingSystem("debian", "12", "Debian GNU/Linux 12 (bookworm)", "debian")
 DOCKER = Confinement("docker", False)
 WSL = Confinement("", True)
+JOB = Confinement("", False, batch_job=True)
 
 # What the table of GPUs says: PCI id, name, architecture, module flavour, last branch, first release.
 A100 = ("20b2", "NVIDIA A100-SXM4-80GB", "Ampere", "either", None, "")
@@ -53,6 +54,11 @@ def answer(number: int = 0, address: str = ADDRESS, code: int = 0, name: str = "
     """One GPU in NVML's list; with a return code it has no address, as NVML gives no handle for it."""
     place, model = ("", "") if code else (address, "NVIDIA A100-SXM4-80GB")
     return NvmlGpu(number, code, name or "NVML_SUCCESS", model, "GPU-1", place, 80 << 30, (8, 0), True, errors, {})
+
+
+def told(address: str = ADDRESS, number: int = 0, **values: Any) -> NvmlGpu:
+    """A GPU that answers, with these of the probe's values."""
+    return answer(number, address)._replace(values=values, persistence_mode=values.get("persistence_mode", True))
 
 
 def nvml(

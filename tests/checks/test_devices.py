@@ -4,6 +4,7 @@ import pytest
 from gpu_machines import (
     DOCKER,
     NEW,
+    SECOND,
     WSL,
     answer,
     cuda,
@@ -28,7 +29,6 @@ from gpudoctor.facts.system import Identity
 from gpudoctor.findings import Status
 
 MISSING, UVM, DENIED = "devices.nodes-missing", "devices.uvm-node-missing", "devices.permission-denied"
-SECOND = "0000:02:00.0"
 TWO = PciGpus((gpu(), gpu(address=SECOND)))
 REFUSED = nvml(code=4, name="NVML_ERROR_NO_PERMISSION")
 

@@ -5,6 +5,7 @@ from gpu_machines import (
     ADDRESS,
     DOCKER,
     NEW,
+    SECOND,
     WSL,
     answer,
     cuda,
@@ -116,7 +117,6 @@ def test_cuda_in_a_container() -> None:
 
 # driver.gpu-missing-in-nvml
 
-SECOND = "0000:02:00.0"
 TWO = PciGpus((gpu(), gpu(address=SECOND)))
 
 

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import gpu_machines
 import pytest
 from gpu_machines import (
     ADDRESS,
     DOCKER,
+    JOB,
+    SECOND,
     WSL,
-    answer,
     cuda,
     evidence_of,
     explained,
@@ -24,12 +26,10 @@ from gpudoctor.facts.loaded import LoadedModules
 from gpudoctor.facts.mps import Mps
 from gpudoctor.facts.process_view import ProcessView
 from gpudoctor.facts.processes import DeviceUsers, Holder
-from gpudoctor.facts.system import Confinement, Identity
+from gpudoctor.facts.system import Identity
 from gpudoctor.findings import Severity, Status
 
 MODE, MEMORY, MPS = "gpu.compute-mode-exclusive", "gpu.memory-without-process", "gpu.mps-stale"
-SECOND = "0000:02:00.0"
-JOB = Confinement("", False, batch_job=True)
 HOST, INSIDE = ProcessView(True), ProcessView(False)
 NO_MPS = Mps("/tmp/nvidia-mps", False, False, False, None, False)
 ROOT = Identity(0, (0,))
@@ -38,9 +38,8 @@ ROOT = Identity(0, (0,))
 def told(address: str = ADDRESS, number: int = 0, pids: tuple[int, ...] = (), **values: Any) -> NvmlGpu:
     """A GPU that answers, with compute processes and these of the probe's values."""
     processes = [{"pid": pid, "kind": "compute", "memory_bytes": 1 << 30} for pid in pids]
-    return answer(number, address)._replace(
-        values={"compute_mode": "default", "processes": processes, "minor_number": number, **values}
-    )
+    usual = {"compute_mode": "default", "processes": processes, "minor_number": number}
+    return gpu_machines.told(address, number, **(usual | values))
 
 
 @pytest.mark.parametrize("check", [MODE, MEMORY, MPS])

@@ -7,6 +7,7 @@ from gpu_machines import (
     NEW,
     PASCAL,
     RELEASE,
+    SECOND,
     WSL,
     answer,
     evidence_of,
@@ -33,7 +34,6 @@ from gpudoctor.findings import Status
 GSP, START = "driver.gsp-firmware-missing", "driver.rm-init-failed"
 
 SILENT = nvml()  # NVML starts, and lists no GPU
-SECOND = "0000:02:00.0"
 
 
 @pytest.mark.parametrize("check", [GSP, START])

@@ -10,6 +10,7 @@ from gpu_machines import (
     DOCKER,
     NEW,
     PASCAL,
+    SECOND,
     UNLISTED,
     WSL,
     answer,
@@ -36,7 +37,6 @@ START = "driver.rm-init-failed"
 ALL = (REQUIRED, UNSUPPORTED, LEGACY, NEWER)
 
 SILENT = nvml()  # NVML starts, and lists no GPU
-SECOND = "0000:02:00.0"
 # As the driver breaks its lines.
 LOG_REQUIRED = (
     f"NVRM: The NVIDIA GPU {ADDRESS} (PCI ID: 10de:2c58)",

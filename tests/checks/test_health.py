@@ -7,6 +7,7 @@ from gpu_machines import (
     ADDRESS,
     BLACKWELL,
     DOCKER,
+    SECOND,
     answer,
     evidence_of,
     explained,
@@ -17,6 +18,7 @@ from gpu_machines import (
     nvml,
     outcome,
     status,
+    told,
 )
 
 from gpudoctor.facts.answers import Nvml
@@ -32,7 +34,6 @@ HEAT, POWER = "health.thermal-throttle", "health.power-throttle"
 OF_THE_LOG = (GSP, NVLINK, OTHER, PROGRAM)
 ALL = (*OF_THE_LOG, ECC, REMAP, HEAT, POWER)
 
-SECOND = "0000:02:00.0"
 TWO = PciGpus((gpu(), gpu(address=SECOND)))
 LOADED = "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  580.95.05"
 
@@ -50,7 +51,7 @@ def xids(*lines: str) -> Xids:
 
 def telling(address: str = ADDRESS, number: int = 0, **values: object) -> Nvml:
     """NVML's answer of a GPU that is well, with these values."""
-    return nvml(answer(number, address)._replace(values=values))
+    return nvml(told(address, number, **values))
 
 
 SILENT = nvml(answer(0, code=999, name="NVML_ERROR_UNKNOWN"))

@@ -18,9 +18,10 @@ from gpu_machines import (
     nvml,
     outcome,
     status,
+    told,
 )
 
-from gpudoctor.facts.answers import Nvml, NvmlGpu
+from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.pci_links import PciLink, PciLinks, PeerPath, PeerPaths
@@ -34,10 +35,6 @@ TWO = PciGpus((gpu(), gpu(address=SECOND)))
 
 def links(width: int | None, gpu_max: int | None = 16, slot: int | None = 16) -> PciLinks:
     return PciLinks((PciLink(ADDRESS, width, gpu_max, "0000:00:01.0" if slot else "", slot),))
-
-
-def with_values(number: int = 0, address: str = ADDRESS, **values: Any) -> NvmlGpu:
-    return answer(number, address)._replace(values=values)
 
 
 # pci.link-degraded
@@ -62,12 +59,12 @@ def test_link_as_wide_as_it_can_be(fine: PciLinks) -> None:
 def test_link_that_nobody_tells_of(silent: PciLinks) -> None:
     found = outcome(LINK, silent)
     assert (found.status, found.matters) == (Status.UNKNOWN, False)
-    assert status(LINK, silent, nvml(with_values(**AT_WORK))) is Status.FOUND
+    assert status(LINK, silent, nvml(told(**AT_WORK))) is Status.FOUND
 
 
 def test_nvml_knows_of_a_narrower_system() -> None:
-    assert status(LINK, links(8), nvml(with_values(pcie_link_width_max=8))) is Status.OK
-    assert status(LINK, links(8), nvml(with_values(pcie_link_width_max=16))) is Status.FOUND
+    assert status(LINK, links(8), nvml(told(pcie_link_width_max=8))) is Status.OK
+    assert status(LINK, links(8), nvml(told(pcie_link_width_max=16))) is Status.FOUND
     assert status(LINK, links(8), without=(Nvml,)) is Status.FOUND
 
 
@@ -87,7 +84,7 @@ AT_WORK = {"performance_state": 0, "utilization_percent": 98, "pcie_link_generat
 
 
 def test_slow_link_of_a_gpu_at_work() -> None:
-    found = finding(LINK, links(16), nvml(with_values(**AT_WORK)))
+    found = finding(LINK, links(16), nvml(told(**AT_WORK)))
     assert found.summary.endswith("is at work, and its link runs at PCIe generation 1 of 4.")
     assert "98% busy in P0" in evidence_of(found)
 
@@ -105,7 +102,7 @@ def test_slow_link_of_a_gpu_at_work() -> None:
     ],
 )
 def test_slow_link_of_an_idle_gpu_is_normal(values: dict[str, Any]) -> None:
-    assert status(LINK, links(16), nvml(with_values(**values))) is Status.OK
+    assert status(LINK, links(16), nvml(told(**values))) is Status.OK
 
 
 def test_links_that_cannot_be_read() -> None:
@@ -120,8 +117,8 @@ def paths(iommu: str = "", *bridges: str) -> PeerPaths:
     return PeerPaths(tuple(PeerPath(address, iommu, bridges) for address in (ADDRESS, SECOND)), acs_read=True)
 
 
-BY_PCI = nvml(with_values(pci_peers=[1]), with_values(1, SECOND, pci_peers=[0]))
-BY_NVLINK = nvml(with_values(pci_peers=[]), with_values(1, SECOND, pci_peers=[]))
+BY_PCI = nvml(told(pci_peers=[1]), told(SECOND, 1, pci_peers=[0]))
+BY_NVLINK = nvml(told(pci_peers=[]), told(SECOND, 1, pci_peers=[]))
 AMD_FAULT = "nvidia 0000:07:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0003 address=0x80000040 flags=0x0020]"
 INTEL_FAULT = (
     "DMAR: [DMA Read NO_PASID] Request device [07:00.0] fault addr 0x6f000000 [fault reason 0x06] PTE Read access"
