@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import typer.main
 from command_line import Called
 
-from gpudoctor.cli.app import app
+from gpudoctor.cli.app import app_for
 
 TREE = Path(__file__).parents[1]
 MACHINES = Path(__file__).parent / "machines"
@@ -133,7 +133,7 @@ def calls_of(command: str) -> Iterator[list[str]]:
 
 def require_accepted(arguments: Sequence[str]) -> None:
     """Raises typer's error for a command line that it does not take. Nothing is run."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app_for())
     name, parent, rest = "gpudoctor", None, [*arguments]
     while True:
         context = command.make_context(name, rest, parent=parent)

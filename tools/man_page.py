@@ -17,7 +17,7 @@ from typing import Any
 import typer.main
 
 from gpudoctor import __version__
-from gpudoctor.cli.app import app
+from gpudoctor.cli.app import app_for
 
 PAGE = Path(__file__).parents[1] / "docs/gpudoctor.1"
 
@@ -38,7 +38,7 @@ VARIABLES = (
 
 def page() -> str:
     """The whole page, for man(7)."""
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(app_for())
     lines = [
         '.\\" Written by tools/man_page.py: changes belong there, or to the help of the option.',
         f'.TH GPUDOCTOR 1 "" "gpudoctor {__version__}" "User Commands"',

@@ -81,6 +81,7 @@ def seconds_to_wait(value: float | None) -> float | None:
     return value
 
 
+ExpectGpus = Annotated[int | None, typer.Option(min=0, metavar="N", help="How many GPUs must be usable.")]
 Only = Annotated[
     list[str] | None,
     typer.Option(
