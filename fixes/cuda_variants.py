@@ -7,8 +7,8 @@ from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironments
-from gpudoctor.python.installers import environment_path
 from gpudoctor.python.library_wheels import missing_libraries, order_for
+from gpudoctor.python.plain_words import environment_path
 from gpudoctor.python.steps import reinstalled
 
 from ._remedies import by_remedy

@@ -11,8 +11,8 @@ from gpudoctor.facts.loader import LoaderConfig, LoaderFolder
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.setting_files import SettingFile, SettingFiles, folders_listed
 from gpudoctor.facts.system import Identity
-from gpudoctor.python.installers import environment_path
 from gpudoctor.python.library_wheels import shadows
+from gpudoctor.python.plain_words import environment_path
 
 from ._scope import by_hand_if_unsafe
 from ._setting_lines import Edit, Refused, without_config_line, without_folders, without_line

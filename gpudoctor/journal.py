@@ -5,18 +5,15 @@ Each write replaces the whole file and is on the disk before the change begins: 
 
 import base64
 import enum
-import fcntl
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gpudoctor import __version__
 from gpudoctor.host import BadSource
-from gpudoctor.machine_identity import this_boot
 from gpudoctor.plan_data import (
     BadPlan,
     Json,
@@ -181,49 +178,6 @@ def runs(folder: str) -> tuple[str, ...]:
 
 def _order(run: str) -> tuple[str, int]:
     return run[:15], int(run[16:] or 1)
-
-
-@contextmanager
-def locked(folder: str) -> Iterator[Callable[[int], None]]:
-    """Nobody else repairs with this state folder meanwhile. Gives what notes the process id of a command that runs.
-
-    Raises BadSource where somebody does, or where a command of a killed run is still at work; OSError.
-    """
-    make_folder(folder)
-    path = os.path.join(folder, "lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-    def note(process: int) -> None:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, _process_line(process).encode(), 0)
-
-    try:
-        line = os.pread(descriptor, 256, 0).decode("ascii", "replace")
-        process = line.partition(" ")[0]
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadSource(f"another gpudoctor is repairing this machine (see process {process})") from None
-        if process.isdecimal() and _process_line(int(process)) == line:
-            raise BadSource(f"a command of an earlier, killed run is still at work: wait until process {process} ends")
-        note(os.getpid())
-        try:
-            yield note
-        finally:
-            os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
-
-
-def _process_line(process: int) -> str:
-    """Tells a process from any other, also from one that gets the same number later; "" if there is none."""
-    try:
-        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
-            state, *rest = file.read().rpartition(") ")[2].split()
-        boot = this_boot()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    return "" if state in "ZX" else f"{process} {rest[18]} {boot}"  # the time of its start, proc_pid_stat(5)
 
 
 def _as_data(journal: Journal) -> dict[str, Json]:

@@ -9,7 +9,6 @@ from gpudoctor.python.installers import (
     ANYWHERE,
     TOOLS,
     caution,
-    environment_path,
     index_of,
     install,
     instruction,
@@ -18,6 +17,7 @@ from gpudoctor.python.installers import (
     tool_of,
     uninstall,
 )
+from gpudoctor.python.plain_words import environment_path
 
 CU126 = "https://download.pytorch.org/whl/cu126"
 PIP = (f"{PREFIX}/bin/python", "-m", "pip")

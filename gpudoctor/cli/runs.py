@@ -23,13 +23,13 @@ from gpudoctor.journal import (
     Stage,
     begin,
     load,
-    locked,
     runs,
 )
 from gpudoctor.machine import LiveHost
 from gpudoctor.machine_identity import machine_identity, this_boot
 from gpudoctor.plan_data import Scope
 from gpudoctor.repair import Manual, Phase, Risk, Step
+from gpudoctor.repair_lock import locked
 from gpudoctor.reports.plan import PlanReport
 from gpudoctor.reports.text import visible
 from gpudoctor.state import state_folder

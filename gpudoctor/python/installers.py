@@ -1,16 +1,22 @@
 """The program that installs packages into a Python environment, and its command lines as argument lists.
 
-Names, versions and paths in them were read from the machine: each is tried first, and what does not fit raises
-UnsafeWord. Nothing here runs a command.
+Nothing here runs a command. What was read from the machine is tried first (`plain_words`).
 """
 
 import re
 from collections.abc import Iterable, Sequence
 
 from gpudoctor.facts.distributions import Distribution
-from gpudoctor.facts.package_manager import Argv, UnsafeWord
+from gpudoctor.facts.package_manager import Argv
 from gpudoctor.facts.python_environments import PythonEnvironment
 from gpudoctor.python.pep508 import normalised
+from gpudoctor.python.plain_words import (
+    distribution_name,
+    environment_path,
+    index_address,
+    requirement,
+    requirement_parts,
+)
 
 TOOLS = ("pip", "uv", "conda", "poetry", "pdm", "pipenv")
 
@@ -18,12 +24,6 @@ TOOLS = ("pip", "uv", "conda", "poetry", "pdm", "pipenv")
 ANYWHERE = PythonEnvironment("", "", "", "", (), False, (), (), (), 0, (), False, "", "", "", 0, "")
 
 _LOCKED_BY = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm", "Pipfile.lock": "pipenv"}
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_CLAUSE = r"(?:===|==|~=|!=|<=|>=|<|>)[0-9][A-Za-z0-9._+!-]*"
-_REQUIREMENT = re.compile(
-    rf"(?P<name>{_NAME.pattern})(?:\[(?P<extras>[a-z0-9_-]+(?:,[a-z0-9_-]+)*)\])?(?P<specifiers>{_CLAUSE}(?:,{_CLAUSE})*)?"
-)
-_INDEX = re.compile(r"https://[a-z0-9.-]+(?:/[A-Za-z0-9._-]+)*/?")
 _VARIANT = re.compile(r"cu(\d{2})(\d+)")  # "cu126" at the end of an index address, or of a local version
 
 # What conda calls them. With a GPU variant asked for, the package that insists on the GPU build.
@@ -63,11 +63,15 @@ def install(
     Raises UnsafeWord.
     """
     words = tuple(_for_replacing(environment, requirement(one)) for one in requirements)
-    index = _index(index_url) if index_url else ""
+    index = index_address(index_url) if index_url else ""
     used = tool or _tool_for(environment, words)
     project, place = _folder(environment), environment.prefix
     indexed = ("--index-url", index) if index else ()
-    again = tuple(part for word in words for part in ("--reinstall-package", _parts(word)[0])) if reinstall else ()
+    again = (
+        tuple(part for word in words for part in ("--reinstall-package", requirement_parts(word)[0]))
+        if reinstall
+        else ()
+    )
     match used:
         case "conda":
             return _conda_install(environment, words, index, reinstall=reinstall, no_deps=no_deps)
@@ -112,7 +116,7 @@ def preparation(environment: PythonEnvironment, index_url: str, *, tool: str = "
     """What goes before an `install` with an index: poetry must know it by name. Raises UnsafeWord."""
     if not index_url or (tool or tool_of(environment)) != "poetry":
         return ()
-    index = _index(index_url)
+    index = index_address(index_url)
     source = ("source", "add", "--priority=explicit", _source_name(index), index)
     return (("poetry", *_at("-C", _folder(environment)), *source),)
 
@@ -175,33 +179,6 @@ def index_of(version: str) -> str:
     return address.format(cuda=local[2:]) if _VARIANT.fullmatch(local) else ""
 
 
-def requirement(text: str) -> str:
-    """The same text. Raises UnsafeWord if it is no plain requirement: a name, extras, versions."""
-    if not _REQUIREMENT.fullmatch(text):
-        raise UnsafeWord(f"{text!r} is no name of a Python package with a version")
-    return text
-
-
-def distribution_name(text: str) -> str:
-    """The same text. Raises UnsafeWord if it is no name of a distribution."""
-    if not _NAME.fullmatch(text):
-        raise UnsafeWord(f"{text!r} is no name of a Python package")
-    return text
-
-
-def environment_path(text: str) -> str:
-    """The same text, dots and blanks included. Raises UnsafeWord if a shell or a terminal would act on it."""
-    letters = set(text)
-    if (
-        not text.startswith("/")
-        or not text.isprintable()
-        or letters & set("`$;&|<>\"'\\*?!{}\n")
-        or "/../" in f"{text}/"
-    ):
-        raise UnsafeWord(f"{text!r} is no plain path of a Python environment")
-    return text
-
-
 def _of_conda(environment: PythonEnvironment, distribution: Distribution) -> bool:
     if distribution.installer:
         return distribution.installer == "conda"
@@ -211,7 +188,7 @@ def _of_conda(environment: PythonEnvironment, distribution: Distribution) -> boo
 
 def _tool_for(environment: PythonEnvironment, words: Iterable[str]) -> str:
     """The tool of what is already there of these; without any, that of the environment."""
-    there = (environment.get(normalised(_parts(word)[0])) for word in words)
+    there = (environment.get(normalised(requirement_parts(word)[0])) for word in words)
     tools = [tool_of(environment, one) for one in there if one]
     return "conda" if "conda" in tools else tools[0] if tools else tool_of(environment)
 
@@ -237,27 +214,14 @@ def _pip(environment: PythonEnvironment) -> Argv:
     return (environment_path(environment.interpreter) if tool_of(environment) else "python", "-m", "pip")
 
 
-def _index(url: str) -> str:
-    if not _INDEX.fullmatch(url):
-        raise UnsafeWord(f"{url!r} is no plain address of a package index")
-    return url
-
-
 def _source_name(index: str) -> str:
     """ "pytorch-cu126" for the index that ends so."""
     return f"pytorch-{index.rstrip('/').rpartition('/')[2]}"
 
 
-def _parts(word: str) -> tuple[str, str, str]:
-    """Name, extras and version specifiers of a requirement or a name."""
-    match = _REQUIREMENT.fullmatch(word)
-    assert match is not None  # it has been tried
-    return match["name"], match["extras"] or "", match["specifiers"] or ""
-
-
 def _for_replacing(environment: PythonEnvironment, word: str) -> str:
     """ "torch==2.13.0" counts as met by 2.13.0+cpu, and nothing would happen; "torch===2.13.0" does not."""
-    name, extras, specifiers = _parts(word)
+    name, extras, specifiers = requirement_parts(word)
     there = environment.get(normalised(name))
     asked = specifiers.removeprefix("==")
     if there and "+" in there.version and specifiers == f"=={asked}" and asked == there.release:
@@ -287,7 +251,7 @@ def _conda_install(
     flags = (*(("--force-reinstall",) if reinstall else ()), *(("--no-deps",) if no_deps else ()))
     specs, cudas = [], []
     for word in words:
-        name, extras, specifiers = _parts(word)
+        name, extras, specifiers = requirement_parts(word)
         variant = _VARIANT.search(f"{index} {specifiers}")
         if variant:
             cudas.append(f"{variant[1]}.{variant[2]}")

@@ -6,7 +6,8 @@ from gpudoctor.facts.distributions import is_framework
 from gpudoctor.facts.interpreters import JupyterKernel
 from gpudoctor.facts.package_manager import UnsafeWord
 from gpudoctor.facts.python_environments import PythonEnvironment
-from gpudoctor.python.installers import distribution_name, environment_path, index_of, requirement
+from gpudoctor.python.installers import index_of
+from gpudoctor.python.plain_words import distribution_name, environment_path, requirement
 
 # What frameworks bring along by themselves.
 _BROUGHT = (

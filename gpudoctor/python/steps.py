@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from gpudoctor import Findings, Manual, Phase, Risk, Run, Step
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
-from gpudoctor.python.installers import environment_path, index_of, instruction, requirement, spoken, tool_of, uninstall
+from gpudoctor.python.installers import index_of, instruction, spoken, tool_of, uninstall
 from gpudoctor.python.installers import install as install_command
 from gpudoctor.python.pep508 import normalised
+from gpudoctor.python.plain_words import environment_path, requirement
 
 
 def environments_in(findings: Findings, pythons: PythonEnvironments) -> tuple[PythonEnvironment, ...]:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from gpudoctor.facts.apt_history import unpack
 from gpudoctor.redaction.relevance import relevant
-from gpudoctor.redaction.shapes import FORMS, REPLACED, SHORT_UUID, UUID, Shape, shapes_for
+from gpudoctor.redaction.replacements import REPLACED, Names
+from gpudoctor.redaction.shapes import SHORT_UUID, UUID, Shape, shapes_for
 from gpudoctor.redaction.words import (
     PEOPLE,
     PEOPLE_MARKS,
@@ -47,7 +48,7 @@ def redacted(answers: Mapping[str, Json], told: Secrets = NOTHING_TOLD) -> dict[
         home = ""
     if home:
         secrets |= Secrets(people=(home.rpartition("/")[2],))
-    names = _Names({}, "\0".join(texts.values()))
+    names = Names({}, "\0".join(texts.values()))
     for uuid in UUID.finditer(names.taken):  # all are known before the first short form of one is met
         names.instead("uuid", uuid["value"])
     words = _words(secrets, names, binaries)
@@ -67,46 +68,14 @@ def redacted(answers: Mapping[str, Json], told: Secrets = NOTHING_TOLD) -> dict[
     return found
 
 
-class _Names(NamedTuple):
-    """What stands for what, by kind and word. `taken`: all that is said, for no replacement may be said already."""
-
-    given: dict[str, dict[str, str]]
-    taken: str
-
-    def instead(self, kind: str, word: str, length: int = 0) -> str:
-        """The same for the same word. `length`: as many letters, for files in which each has its place."""
-        if REPLACED[kind].fullmatch(word):
-            return word
-        known = self.given.setdefault(kind, {})
-        spelt = word.lower() if kind in _ANY_CASE else word
-        if spelt not in known:
-            number = len(known) + 1
-            while (new := _fitted(FORMS[kind](number), number, length)) in self.taken or new in known.values():
-                number += 1
-            known[spelt] = new
-        return known[spelt]
-
-
-_ANY_CASE = ("uuid", "mac", "machine", "domain", "site", "ipv6")
-
-
-def _fitted(form: str, number: int, length: int) -> str:
-    """ "user1" with 4 letters: "use1"; with 7: "user001"."""
-    if not length:
-        return form
-    digits = str(number)
-    letters = re.sub("[^a-z]", "", form)[: max(length - len(digits), 0)]
-    return letters + digits.zfill(length - len(letters))
-
-
 class _Redaction(NamedTuple):
-    names: _Names
+    names: Names
     words: Mapping[str, str]
     pattern: re.Pattern[str] | None  # any of these words
     home: str  # the user's home folder where it does not lie below /home, as on clusters; "" elsewhere
 
 
-def _words(secrets: Secrets, names: _Names, binaries: bytes) -> dict[str, str]:
+def _words(secrets: Secrets, names: Names, binaries: bytes) -> dict[str, str]:
     """What to write for each word, in each of its spellings."""
     words: dict[str, str] = {}
 
@@ -164,7 +133,7 @@ def _without_names(text: str, redaction: _Redaction) -> str:
     return redaction.pattern.sub(lambda found: redaction.words[found[0]], text) if redaction.pattern else text
 
 
-def _replaced(found: re.Match[str], shape: Shape, names: _Names, *, same_length: bool = False) -> str:
+def _replaced(found: re.Match[str], shape: Shape, names: Names, *, same_length: bool = False) -> str:
     if shape.stays(found):
         return found[0]
     word = found["value"]
@@ -175,7 +144,7 @@ def _replaced(found: re.Match[str], shape: Shape, names: _Names, *, same_length:
     return found[0][:start] + new + found[0][end:]
 
 
-def _lengthened(found: re.Match[str], names: _Names) -> str:
+def _lengthened(found: re.Match[str], names: Names) -> str:
     """CUDA takes the beginning of a UUID for all of it. Of the replaced ones all have the same beginning."""
     known = names.given.get("uuid", {})
     whole = next((uuid for uuid in known if uuid.startswith(found["value"].lower())), found["value"])
@@ -239,7 +208,7 @@ def _as_text(data: bytes) -> str | None:
 _TEXTS = re.compile(rb"[\x20-\x7e]{8,}")  # within a file that is none; no shape is shorter
 
 
-def _within(found: re.Match[bytes], names: _Names) -> bytes:
+def _within(found: re.Match[bytes], names: Names) -> bytes:
     text = found[0].decode("ascii")
     for shape in shapes_for(text):
         if shape.in_binary:
@@ -257,7 +226,7 @@ def _binary(data: bytes, redaction: _Redaction) -> bytes:
     return re.sub(rb"(?<=/home/)[A-Za-z0-9._-]+", lambda found: _home_in_binary(found[0], redaction.names), data)
 
 
-def _home_in_binary(name: bytes, names: _Names) -> bytes:
+def _home_in_binary(name: bytes, names: Names) -> bytes:
     new = names.instead("person", name.decode(), len(name)).encode()
     return new if len(new) == len(name) else b"x" * len(name)
 
