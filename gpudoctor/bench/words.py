@@ -13,3 +13,8 @@ def amount(number: object) -> str:
 def size(count: int) -> str:
     """Of bytes: "72.0 GiB", "16 MiB"."""
     return f"{count / 2**30:.1f} GiB" if count >= 1 << 30 else f"{count / 2**20:.0f} MiB"
+
+
+def mebibytes(count: int) -> str:
+    """Of the bytes that a rate is measured with: "1,024 MiB". A saved baseline is found again by these words."""
+    return f"{count / 2**20:,.0f} MiB"

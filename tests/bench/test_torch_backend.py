@@ -37,6 +37,7 @@ from gpudoctor.bench.pytorch.device import precisions_of as precisions_in_words
 from gpudoctor.bench.pytorch.learning import largest
 from gpudoctor.bench.result import Status
 from gpudoctor.bench.running.children import Heard
+from gpudoctor.bench.words import mebibytes
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.knowledge import load_table
@@ -288,6 +289,12 @@ def test_the_uuid_of_a_slice_is_the_name_that_it_was_given_by():
 
 
 # The child cannot import our rules, so it has them a second time: these hold the two together.
+
+
+def test_both_write_sizes_in_the_same_words():
+    for count in (1 << 14, 16 << 20, 1 << 30, 143_771 << 20):
+        assert torch_memory.mib(count) == mebibytes(count)
+    assert mebibytes(1 << 30) == "1,024 MiB"  # what saved results have
 
 
 def test_both_know_the_same_precisions():

@@ -21,6 +21,7 @@ from gpudoctor.bench.measures import Rate
 from gpudoctor.bench.measuring.batch import halving
 from gpudoctor.bench.measuring.noise import fill, noise, poison
 from gpudoctor.bench.measuring.timing import Protocol, rate_of, time_calls
+from gpudoctor.bench.words import mebibytes
 
 Say = Callable[[str], None]
 
@@ -92,7 +93,7 @@ def _peer_copy(gpus: Gpus, source: int, target: int, block: Array, size: int) ->
 
         timing = time_calls(gpus.device.seconds, copy, gpus.protocol)
     error = _differing(gpus, target, arrives, wanted) / size
-    detail = f"GPU {source} to GPU {target}, {'directly' if direct else 'through the host'}, {size >> 18:,} MiB"
+    detail = f"GPU {source} to GPU {target}, {'directly' if direct else 'through the host'}, {mebibytes(4 * size)}"
     return rate_of(timing, sent.nbytes / 1e9, what="peer copy", detail=detail, unit="GB/s", error=error)
 
 
@@ -150,7 +151,7 @@ def _all_reduce(gpus: Gpus, nccl: Any, block: Array, size: int) -> Rate:
     )
     # As nccl-tests count it: what each link carried, which does not depend on the number of GPUs.
     carried = 2 * (count - 1) / count * size * 4 / 1e9
-    detail = f"{count} GPUs, {size >> 18:,} MiB, bus bandwidth"
+    detail = f"{count} GPUs, {mebibytes(4 * size)}, bus bandwidth"
     return rate_of(timing, carried, what="all-reduce", detail=detail, unit="GB/s", error=wrong / (size * count))
 
 

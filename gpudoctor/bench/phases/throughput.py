@@ -21,6 +21,7 @@ from gpudoctor.bench.measuring.workload import SIZE, Load, convolution_load, tra
 from gpudoctor.bench.nodes import Conv, Node
 from gpudoctor.bench.nodes.shift_conv import with_fast_convolutions
 from gpudoctor.bench.planning.plan import benchmark_batch
+from gpudoctor.bench.words import mebibytes
 
 Say = Callable[[str], None]
 
@@ -133,24 +134,24 @@ def _product(device: Device, precision: Precision, sizes: Sizes, seed: int, say:
 
 
 def _copy(device: Device, sizes: Sizes, seed: int, say: Say) -> Rate:
-    say(f"copy on the device, {_mib(sizes.copied)}")
+    say(f"copy on the device, {mebibytes(sizes.copied)}")
     source = filled(device, (sizes.copied // 4,), Precision.FP32, seed)
     target = device.xp.empty_like(source)
     poison(target, Precision.FP32)
     timing = time_calls(device.seconds, lambda: device.copy_into(target, source), sizes.protocol)
-    detail = f"{_mib(source.nbytes)}, read and written"
+    detail = f"{mebibytes(source.nbytes)}, read and written"
     error = _share_differing(target, source)
     return rate_of(timing, 2 * source.nbytes / 1e9, what="copy", detail=detail, unit="GB/s", error=error)
 
 
 def _link(device: Device, sizes: Sizes, seed: int, say: Say) -> list[Rate]:
-    say(f"to the device and back, {_mib(sizes.sent)}")
+    say(f"to the device and back, {mebibytes(sizes.sent)}")
     source = filled(device, (sizes.sent // 4,), Precision.FP32, seed)
     target = device.xp.empty_like(source)
     host = device.page_locked(source.nbytes)
     poison(target, Precision.FP32)
     host.fill(0)
-    detail = f"{_mib(source.nbytes)}, page-locked"
+    detail = f"{mebibytes(source.nbytes)}, page-locked"
     # First to the host, so that what is sent is what came from the device, and both ways are checked by the return.
     to_host = time_calls(device.seconds, lambda: device.fetch(host, source), sizes.protocol)
     device.synchronize()
@@ -213,7 +214,7 @@ def _batch(device: Device, load: Callable[[int], Load], sizes: Sizes) -> int:
         return sizes.images
     batch = min(benchmark_batch(int(_FOR_A_MOMENT * work.held / work.images), device.free_bytes()), sizes.images)
     if batch == 0:
-        raise MemoryError(f"{_mib(device.free_bytes())} of memory are free, too little for a batch worth timing")
+        raise MemoryError(f"{mebibytes(device.free_bytes())} of memory are free, too little for a batch worth timing")
     return batch
 
 
@@ -239,7 +240,3 @@ def _share_differing(found: Array, wanted: Array) -> float:
     """Of the words of 32 bits. Compared on the device, as whole numbers: among them NaN is no exception."""
     differing = int((found.view("uint32") != wanted.view("uint32")).sum())
     return differing / int(found.size)
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:,.0f} MiB"

@@ -66,5 +66,5 @@ def noise(device: TorchDevice, shape: Sequence[int], precision: str, seed: int) 
 
 
 def mib(count: float) -> str:
-    """Of bytes, for a person."""
+    """As gpudoctor.bench.words.mebibytes."""
     return f"{count / 2**20:,.0f} MiB"
