@@ -1,13 +1,16 @@
 """Several distributions of one family in one environment: they bring the same files, and those of one are there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Unavailable
+from gpudoctor import Evidence, Finding, Severity, Unavailable
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.facts.wheel_files import Incomplete, WheelFiles
-from gpudoctor.python.reinstallations import family
+from gpudoctor.python.reinstallations import Reinstallation, family
+
+from ._environments import place, severity
+from ._reinstall import remedy
 
 
 class Rivals(NamedTuple):
@@ -41,8 +44,24 @@ def rivals(pythons: PythonEnvironments, files: WheelFiles | Unavailable, name: s
         yield Rivals(environment, members, holder, (*metadata, *proofs))
 
 
-def torn(files: WheelFiles | Unavailable, name: str) -> Iterator[Incomplete]:
-    """The only member of a family that is left somewhere, with libraries gone: another one took them along."""
-    for one in () if isinstance(files, Unavailable) else files.incomplete:
-        if family(one.environment, name) == (one.distribution,):
-            yield one
+def torn(
+    files: WheelFiles | Unavailable, name: str, again: Callable[[Incomplete], Reinstallation | None]
+) -> Iterator[Finding]:
+    """The only member of a family that is left somewhere, with libraries gone: another one took them along.
+
+    `again`: how it is installed anew, None if nobody knows.
+    """
+    for left in () if isinstance(files, Unavailable) else files.incomplete:
+        where, one = left.environment, left.distribution
+        if family(where, name) != (one,):
+            continue
+        yield Finding(
+            f"{one.name} {one.version} {place(where)} lacks {len(left.missing)} of its {left.of} libraries, as after "
+            "another package with the same files was uninstalled.",
+            f"{one.name} {one.version}",
+            tuple(Evidence(f"{one.location}/{path}", "in RECORD, not there") for path in left.missing[:3]),
+            remedy(where, again(left), f"Uninstall {one.name}, then install it again."),
+            severity(where, Severity.ERROR),
+            where.prefix,
+            name,
+        )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.compatibility import Fit, Forward, driver_runs, forward_compatible
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
+from gpudoctor.facts.cuda_release import CudaRelease, release_in
 from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.driver_search import Libcuda, LibcudaSearch
 from gpudoctor.facts.frameworks import FrameworkBuilds
@@ -15,8 +16,6 @@ from ._environments import computed, on_gpus, place, rivalled, severity, undecid
 from ._fitting import other_build
 from ._known import known
 from ._message_words import ANSWERS_FALSE
-
-CudaRelease = tuple[int, int]
 
 
 @check(
@@ -135,7 +134,7 @@ def conda_toolkit_too_new(
     kinds = on_gpus(gpus)
     for environment in pythons.environments:
         pinned = environment.conda_package("cudatoolkit", "cuda-version")
-        cuda = _release(pinned.version) if pinned else None
+        cuda = release_in(pinned.version) if pinned else None
         if pinned is None or not _has_libraries(environment):
             continue
         if cuda is None:
@@ -161,11 +160,6 @@ def conda_toolkit_too_new(
             Severity.INFO if bridge else severity(environment, Severity.ERROR),
             environment.prefix,
         )
-
-
-def _release(version: str) -> CudaRelease | None:
-    words = version.split(".")
-    return (int(words[0]), int(words[1])) if len(words) > 1 and words[0].isdecimal() and words[1].isdecimal() else None
 
 
 def _has_libraries(environment: PythonEnvironment) -> bool:

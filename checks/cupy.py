@@ -57,19 +57,7 @@ def multiple_packages(
             where.prefix,
             "cupy",
         )
-    for left in torn(files, "cupy"):
-        where, one = left.environment, left.distribution
-        again = cupy(where, needs, lacking=False, broken=True)
-        yield Finding(
-            f"{one.name} {one.version} {place(where)} lacks {len(left.missing)} of its {left.of} libraries, as after "
-            "another package with the same files was uninstalled.",
-            f"{one.name} {one.version}",
-            tuple(Evidence(f"{one.location}/{path}", "in RECORD, not there") for path in left.missing[:3]),
-            remedy(where, again, f"Uninstall {one.name}, then install it again."),
-            severity(where, Severity.ERROR),
-            where.prefix,
-            "cupy",
-        )
+    yield from torn(files, "cupy", lambda left: cupy(left.environment, needs, lacking=False, broken=True))
 
 
 def _missing(build: FrameworkBuild, libraries: FrameworkLibraries) -> list[str]:

@@ -8,8 +8,8 @@ from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
 from gpudoctor.facts.frameworks import FrameworkBuilds
 from gpudoctor.facts.python_environments import PythonEnvironments
-from gpudoctor.facts.wheel_files import WheelFiles
-from gpudoctor.python.reinstallations import family, lacks, needs_of, onnxruntime
+from gpudoctor.facts.wheel_files import Incomplete, WheelFiles
+from gpudoctor.python.reinstallations import Reinstallation, family, lacks, needs_of, onnxruntime
 
 from ._environments import computed, on_gpus, place, severity, undecided
 from ._reinstall import NO_ONNXRUNTIME_GPU, bring_back, remedy
@@ -87,21 +87,14 @@ def both_packages(
             where.prefix,
             "onnxruntime",
         )
-    for left in torn(files, "onnxruntime"):
-        where, one = left.environment, left.distribution
-        gpu = one.name == "onnxruntime-gpu"
-        lacking = needs.gpu and lacks(libraries, where, "onnxruntime")
-        again = onnxruntime(where, needs, lacking=lacking, broken=True) if gpu else None
-        yield Finding(
-            f"{one.name} {one.version} {place(where)} lacks {len(left.missing)} of its {left.of} libraries, as after "
-            "another package with the same files was uninstalled.",
-            f"{one.name} {one.version}",
-            tuple(Evidence(f"{one.location}/{path}", "in RECORD, not there") for path in left.missing[:3]),
-            remedy(where, again, f"Uninstall {one.name}, then install it again."),
-            severity(where, Severity.ERROR),
-            where.prefix,
-            "onnxruntime",
-        )
+
+    def again(left: Incomplete) -> Reinstallation | None:
+        if left.distribution.name != "onnxruntime-gpu":
+            return None
+        lacking = needs.gpu and lacks(libraries, left.environment, "onnxruntime")
+        return onnxruntime(left.environment, needs, lacking=lacking, broken=True)
+
+    yield from torn(files, "onnxruntime", again)
 
 
 @check(

@@ -53,6 +53,13 @@ class Account(NamedTuple):
         """As arguments of Popen."""
         return {"user": self.user, "group": self.group, "extra_groups": self.groups}
 
+    def environment(self) -> dict[str, str]:
+        """What a child in this name gets of our variables: those that concern CUDA, and where its programs lie."""
+        from gpudoctor.facts.environment import is_of_interest  # here for start-up: few children are somebody else's
+
+        kept = {name: value for name, value in os.environ.items() if is_of_interest(name, value)}
+        return {**kept, "HOME": self.home, "PATH": os.environ.get("PATH", os.defpath)}
+
 
 def start(
     argv: Sequence[str],
@@ -115,7 +122,6 @@ def start_framework(interpreter: str, framework: str) -> Child:
     be started.
     """
     import gpudoctor.probes
-    from gpudoctor.facts.environment import is_of_interest
 
     source = os.path.join(os.path.dirname(gpudoctor.probes.__file__), "framework.py")
     with open(source, encoding="utf-8") as file:
@@ -126,8 +132,7 @@ def start_framework(interpreter: str, framework: str) -> Child:
 
         # A framework that starts CUDA as root would load the driver's module: a diagnosis must not.
         return start(argv, first=leave_driver_unloaded)
-    kept = {name: value for name, value in os.environ.items() if is_of_interest(name, value)}
-    return start(argv, {**kept, "HOME": account.home, "PATH": os.environ.get("PATH", os.defpath)}, account)
+    return start(argv, account.environment(), account)
 
 
 def owner_of(interpreter: str) -> Account | None:

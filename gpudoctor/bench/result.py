@@ -48,6 +48,12 @@ class PhaseResult:
     numbers: dict[str, Any] = field(default_factory=dict)  # what was measured, as plain data
 
 
+def by_the_worst(name: str, judgements: list[Judgement], numbers: dict[str, Any]) -> PhaseResult:
+    """Of a phase with at least one of these: what failed speaks for it, else what comes first."""
+    worst = next((one for one in judgements if one.status is Status.FAILED), judgements[0])
+    return PhaseResult(name, worst.status, worst.text, judgements, numbers)
+
+
 @dataclass
 class DeviceResult:
     """Everything about one device."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from gpudoctor.facts.shell_lines import plain_settings
 from gpudoctor.host import Host, Unavailable
 
 
@@ -53,7 +54,7 @@ def _grub_menu(host: Host, images: Mapping[str, str]) -> tuple[str, str] | None:
         default, source = _default(lines), path
         environment = path.replace("grub.cfg", "grubenv")
         try:
-            saved = _settings(host.read(environment) or "")
+            saved = plain_settings(host.read(environment) or "")
         except Unavailable as reason:
             return "", str(reason)
         once = saved.get("next_entry", "")
@@ -73,7 +74,7 @@ def _grub_settings(host: Host, images: Mapping[str, str]) -> tuple[str, str] | N
         return None
     folder = "/etc/default/grub.d"
     texts = [host.read(f"{folder}/{name}") or "" for name in host.list(folder) or () if name.endswith(".cfg")]
-    settings = _settings("\n".join([text, *texts]))
+    settings = plain_settings("\n".join([text, *texts]))
     choice = settings.get("GRUB_DEFAULT") or "0"
     source = f"/etc/default/grub: GRUB_DEFAULT={choice}"
     if choice == "0":
@@ -148,16 +149,6 @@ def _behind(mark: str, line: str) -> str:
 def _default(lines: Sequence[str]) -> str:
     values = [line.removeprefix("set default=").strip("\"'") for line in lines if line.startswith("set default=")]
     return next((value for value in values if "next_entry" not in value), "0")
-
-
-def _settings(text: str) -> dict[str, str]:
-    """Lines NAME=value, as in /etc/default/grub and in GRUB's environment; the last one of a name counts."""
-    found = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and not name.startswith("#"):
-            found[name] = value.strip().strip("\"'")
-    return found
 
 
 def _named(choice: str, images: Mapping[str, str]) -> str:

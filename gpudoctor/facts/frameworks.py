@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from gpudoctor.facts.cuda_release import CudaRelease, release_in, release_in_tag, tag_of
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.host import Host, Unavailable
@@ -76,7 +77,7 @@ def _torch(host: Host, build: FrameworkBuild) -> FrameworkBuild:
     text, problem = _read(host, path)
     if not text:
         # Nothing but the version's local part is left to tell it.
-        return build._replace(cuda=cuda_in_tag(build.version.partition("+")[2]), problem=problem)
+        return build._replace(cuda=release_in_tag(build.version.partition("+")[2]), problem=problem)
     version, cuda_text = _string(text, "__version__") or build.version, _string(text, "cuda")
     cuda = _pair(cuda_text)
     if not cuda and not re.search(r"^cuda\b", text, re.MULTILINE):
@@ -98,7 +99,7 @@ def _with_torch_architectures(host: Host, build: FrameworkBuild) -> FrameworkBui
         compiled = _with_own_architectures(host, build, path)
         if compiled.architectures:
             return compiled
-    published = local in ("", _tag(build.cuda)) and build.distribution.installer != "conda"
+    published = local in ("", tag_of(build.cuda)) and build.distribution.installer != "conda"
     own = build.environment.conda_package("pytorch", "libtorch", "pytorch-gpu") is not None
     if published and not own:
         default = default_build(release, machine)
@@ -109,7 +110,7 @@ def _with_torch_architectures(host: Host, build: FrameworkBuild) -> FrameworkBui
             )
         for variant in variants(release):
             if machine == "x86_64" and variant.cuda == build.cuda and variant.architectures:
-                source = f"table of torch {release}, variant {_tag(variant.cuda)}"
+                source = f"table of torch {release}, variant {tag_of(variant.cuda)}"
                 return build._replace(architectures=variant.architectures, architectures_source=source)
     return _with_own_architectures(host, build, path)
 
@@ -232,20 +233,6 @@ def _string(text: str, name: str) -> str:
     return match[1].strip() if match else ""
 
 
-def _pair(text: str) -> tuple[int, int] | None:
-    """(12, 8) of "12.8" and "12.8.1"; (11, 0) of "110" and "11"; None of anything else."""
-    words = text.split(".")
-    if len(words) > 1 and words[0].isdecimal() and words[1].isdecimal():
-        return int(words[0]), int(words[1])
-    return (int(text), 0) if text.isdecimal() and len(text) == 2 else None
-
-
-def cuda_in_tag(local: str) -> tuple[int, int] | None:
-    """(12, 8) of "cu128", the local part of a version of torch; None of "cpu" and of any other."""
-    digits = local[2:] if local.startswith("cu") and local[2:].isdecimal() else ""
-    return (int(digits[:-1]), int(digits[-1])) if len(digits) > 2 else None
-
-
-def _tag(cuda: tuple[int, int] | None) -> str:
-    """ "cu128" of (12, 8)."""
-    return f"cu{cuda[0]}{cuda[1]}" if cuda else ""
+def _pair(text: str) -> CudaRelease | None:
+    """(12, 8) of "12.8" and "12.8.1"; (11, 0) of "11"; None of anything else."""
+    return release_in(text) or ((int(text), 0) if text.isdecimal() and len(text) == 2 else None)

@@ -46,6 +46,16 @@ def assignments(line: str, path: str) -> list[tuple[str, str]]:
     return found
 
 
+def plain_settings(text: str) -> dict[str, str]:
+    """Lines NAME=value of a file in which nothing else can stand: os-release(5), GRUB's. The last of a name counts."""
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            found[name] = value.strip().strip("\"'")
+    return found
+
+
 def _pair(word: str) -> tuple[str, str] | None:
     """("A", "b") of "A=b"; "A+=b" appends, which is "$A" and "b"."""
     name, equals, value = word.partition("=")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gpudoctor.facts.installed_kernels import InstalledKernels
+from gpudoctor.facts.shell_lines import plain_settings
 from gpudoctor.host import Host, NotRunning, Unavailable, quietly
 from gpudoctor.registry import fact
 
@@ -77,11 +78,7 @@ FAMILIES: Mapping[str, str] = {
 def operating_system(host: Host) -> OperatingSystem:
     """From /etc/os-release or /usr/lib/os-release; unknown where neither is there."""
     text = host.read("/etc/os-release") or host.read("/usr/lib/os-release") or ""
-    values = {}
-    for line in text.splitlines():
-        key, separator, value = line.strip().partition("=")
-        if separator and not key.startswith("#"):
-            values[key] = value.strip().strip("\"'")
+    values = plain_settings(text)
     names = [values.get("ID", ""), *values.get("ID_LIKE", "").split()]
     family = next((FAMILIES[name] for name in names if name in FAMILIES), "")
     return OperatingSystem(names[0], values.get("VERSION_ID", ""), values.get("PRETTY_NAME", names[0]), family)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from gpudoctor.facts.cuda_release import release_in
 from gpudoctor.facts.environment import Environment, programs
 from gpudoctor.facts.loader import LoaderCache
 from gpudoctor.facts.toolkit_versions import header_of, limits_of, version_of
@@ -29,9 +30,7 @@ class Toolkit(NamedTuple):
     @property
     def release(self) -> tuple[int, int] | None:
         """(13, 0) of version "13.0.2"."""
-        major, _, rest = self.version.partition(".")
-        minor = rest.partition(".")[0]
-        return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+        return release_in(self.version)
 
 
 class DefaultLink(NamedTuple):

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
+from gpudoctor.facts.cuda_release import release_in
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.libraries import DriverLibraries, DriverLibrary
@@ -20,7 +21,7 @@ from gpudoctor.knowledge.gpu_names import capability_of, gpus_called
 from gpudoctor.registry import Facts
 from gpudoctor.snapshot import SnapshotHost
 from gpudoctor.triage.partial_python import python_facts
-from gpudoctor.triage.shown import NOT_SAID, THE_TEXT, Shown, Stated, line_of, release_in
+from gpudoctor.triage.shown import NOT_SAID, THE_TEXT, Shown, Stated, line_of
 
 
 class PasteHost(SnapshotHost):

@@ -4,14 +4,15 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
+from gpudoctor.facts.cuda_release import release_in, release_in_tag
 from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.distributions import Distribution
-from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds, cuda_in_tag, framework_builds
+from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds, framework_builds
 from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnvironments
 from gpudoctor.facts.wheel_files import Collision, WheelFiles
 from gpudoctor.host import Host, Unavailable
 from gpudoctor.knowledge.torch import default_build, older_default, variants
-from gpudoctor.triage.shown import NOT_SAID, Shown, Stated, line_of, release_in
+from gpudoctor.triage.shown import NOT_SAID, Shown, Stated, line_of
 
 
 def python_facts(host: Host, shown: Shown) -> Mapping[type, object]:
@@ -99,7 +100,7 @@ def _torch(shown: Shown, build: FrameworkBuild) -> FrameworkBuild:
         told = cuda is not None or python.torch_cuda.value.startswith(("None", "Could not collect"))
         source, value = line_of(python.torch_cuda), python.torch_cuda.words
     elif local:
-        cuda = cuda_in_tag(local)
+        cuda = release_in_tag(local)
         told = cuda is not None or local.startswith("cpu")
     elif package:
         cuda, told = _cuda_of_conda(package.build, build.environment)

@@ -86,11 +86,3 @@ class Shown(NamedTuple):
 def line_of(stated: Stated) -> str:
     """ "line 14", as the source of evidence."""
     return f"line {stated.line}" if stated.line else THE_TEXT
-
-
-def release_in(text: str) -> tuple[int, int] | None:
-    """(12, 8) of "12.8" and of "12.8.1", None of anything else."""
-    words = text.strip().split(".")
-    if len(words) > 1 and words[0].isdecimal() and words[1].isdecimal():
-        return int(words[0]), int(words[1])
-    return None

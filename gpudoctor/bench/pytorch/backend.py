@@ -31,7 +31,6 @@ from gpudoctor.bench.nodes import AveragePool, Conv, Dense, Flatten, MaxPool, Re
 from gpudoctor.bench.phases import replay, throughput, training
 from gpudoctor.bench.running.worker import expected_seconds
 from gpudoctor.children import Account, owner_of
-from gpudoctor.facts.environment import is_of_interest
 from gpudoctor.facts.python_environments import PythonEnvironments
 from gpudoctor.host import Unavailable
 
@@ -90,8 +89,7 @@ def torch_launch(interpreter: str, materials: str, *, on_gpu: bool = True) -> La
         raise CannotRun(f"{interpreter} cannot be run: {error.strerror}.") from error
     if account is None:
         return Launch(argv, dict(os.environ), None)
-    kept = {name: value for name, value in os.environ.items() if is_of_interest(name, value)}
-    return Launch(argv, {**kept, "HOME": account.home, "PATH": os.environ.get("PATH", os.defpath)}, account)
+    return Launch(argv, account.environment(), account)
 
 
 @contextmanager

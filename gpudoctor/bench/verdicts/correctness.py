@@ -13,7 +13,7 @@ from gpudoctor.bench.measures import Burned, Curve, Replayed, Trained
 from gpudoctor.bench.measuring.checksum import RESIDUAL_LIMIT
 from gpudoctor.bench.phases.numerics import Numerics
 from gpudoctor.bench.phases.training import ACCURACY_NEEDED, LOSS_FALLEN
-from gpudoctor.bench.result import Judgement, PhaseResult, Status
+from gpudoctor.bench.result import Judgement, PhaseResult, Status, by_the_worst
 from gpudoctor.bench.words import size
 
 # The largest relative deviation of a loss from float64 within 30 steps, by precision. Measured over six seeds with
@@ -147,7 +147,4 @@ def _judge_curve(curve: Curve) -> list[Judgement]:
 
 
 def _result(name: str, found: list[Judgement], reason: str, numbers: dict[str, Any]) -> PhaseResult:
-    if not found:
-        return PhaseResult(name, Status.PASSED, reason, [], numbers)
-    worst = next((one for one in found if one.status is Status.FAILED), found[0])
-    return PhaseResult(name, worst.status, worst.text, found, numbers)
+    return by_the_worst(name, found, numbers) if found else PhaseResult(name, Status.PASSED, reason, [], numbers)

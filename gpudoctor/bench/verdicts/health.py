@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gpudoctor.bench.measures import Counters
-from gpudoctor.bench.result import Judgement, PhaseResult, Status
+from gpudoctor.bench.result import Judgement, PhaseResult, Status, by_the_worst
 
 ID = "bench.faults-counted"
 
@@ -73,8 +73,7 @@ def judge_health(before: Counters, after: Counters, seconds: float = 0.0) -> Pha
         "judged": [ID] if rose else [],
     }
     if found:
-        worst = next((one for one in found if one.status is Status.FAILED), found[0])
-        return PhaseResult("health", worst.status, worst.text, found, numbers)
+        return by_the_worst("health", found, numbers)
     if not rose:
         return PhaseResult("health", Status.SKIPPED, "NVML tells no error counters of this GPU.", [], numbers)
     names = ", ".join(_WORDS[field] for field in rose)

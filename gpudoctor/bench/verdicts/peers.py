@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from gpudoctor.bench.measures import Rate, Replayed, Traits
-from gpudoctor.bench.result import Judgement, PhaseResult, Status
+from gpudoctor.bench.result import Judgement, PhaseResult, Status, by_the_worst
 from gpudoctor.bench.words import amount
 
 ID = "bench.peer-slower"
@@ -141,8 +141,7 @@ def _slower(group: Mapping[str, Peer]) -> tuple[dict[str, list[Judgement]], set[
 def _result(number: int, judgements: list[Judgement], judged: list[str], *, voted: bool) -> PhaseResult:
     numbers = {"gpus": number, "judged": judged}
     if judgements:
-        worst = next((one for one in judgements if one.status is Status.FAILED), judgements[0])
-        return PhaseResult("peers", worst.status, worst.text, judgements, numbers)
+        return by_the_worst("peers", judgements, numbers)
     if not judged:
         return PhaseResult("peers", Status.SKIPPED, "Its peers ran nothing that could be compared.", [], numbers)
     same = " and end in the same bits" if voted else ""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gpudoctor.bench.job import Phase
 from gpudoctor.bench.measures import Counters, Rate, Sample, Traits
-from gpudoctor.bench.result import Judgement, PhaseResult, Status
+from gpudoctor.bench.result import Judgement, PhaseResult, Status, by_the_worst
 from gpudoctor.bench.verdicts import clocks
 from gpudoctor.bench.verdicts.yardsticks import Yardstick, clock_during, during, yardstick
 from gpudoctor.bench.words import amount
@@ -76,8 +76,7 @@ def judge_rates(
     if not rates:
         return PhaseResult(name, Status.SKIPPED, "Nothing was timed.", [], numbers)
     if found:
-        worst = next((one for one in found if one.status is Status.FAILED), found[0])
-        return PhaseResult(name, worst.status, worst.text, found, numbers)
+        return by_the_worst(name, found, numbers)
     if not judged:
         why = next((row.numbers["why_not"] for row in rows if row.numbers["why_not"]), "nothing was checked")
         return PhaseResult(name, Status.SKIPPED, f"Timed, but not judged: {why}.", [], numbers)
