@@ -2,6 +2,7 @@
 
 from gpudoctor.facts.conda import CondaPackage
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
+from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.framework_libraries import LibraryUse
 from gpudoctor.facts.frameworks import FrameworkBuild
@@ -123,3 +124,9 @@ H200 = gpu("NVIDIA H200", (9, 0), data_centre=True)
 
 def driver(version: str, cuda: tuple[int, int] | None) -> DriverCuda:
     return DriverCuda(version, cuda, "/proc/driver/nvidia/version")
+
+
+def tried(failure: str = "", devices: int = 1, framework: str = "torch") -> DeepTrials:
+    """What `check --deep` saw: that it computes, or with which words it ends."""
+    at = "matmul" if failure else ""
+    return DeepTrials((FrameworkTrial(framework, "2.9.1", devices, failure, at, (), {}, PREFIX),))

@@ -8,13 +8,13 @@ from framework_environments import (
     distribution,
     environment,
     gpus,
+    tried,
     use,
 )
 from outcomes import only, status
 
 from gpudoctor import Severity
 from gpudoctor.facts.cuda_level import ComputeGpus
-from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from gpudoctor.facts.loader import LoaderCache
@@ -94,7 +94,7 @@ def test_without_a_pin_the_framework_is_asked_for_again() -> None:
 
 
 def test_what_computed_misses_nothing() -> None:
-    trials = DeepTrials((FrameworkTrial("torch", "2.9.1", 1, "", "", (), {}, PREFIX),))
+    trials = tried()
     builds = FrameworkBuilds((torch_in(environment(PINNED)),))
     assert status(MISSING, builds, libraries(CUBLAS), NOTHING, gpus(V100), trials) is Status.OK
 

@@ -11,6 +11,7 @@ from framework_environments import (
     environment,
     gpus,
     torch,
+    tried,
     use,
 )
 from outcomes import only, severity_of, status
@@ -18,7 +19,6 @@ from outcomes import only, severity_of, status
 from gpudoctor import Severity
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.cuda_level import ComputeGpus
-from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.environment import Environment, Setting
 from gpudoctor.facts.framework_libraries import FrameworkLibraries, LibraryUse
 from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
@@ -153,7 +153,7 @@ def test_nothing_is_in_the_way() -> None:
     own = use("torch", "libcublas.so.12", f"{SITE}/nvidia/cublas/lib/libcublas.so.12")
     builds = FrameworkBuilds((torch_build(),))
     assert status(SHADOWS, builds, FrameworkLibraries((own,)), SHELL) is Status.OK
-    trials = DeepTrials((FrameworkTrial("torch", "2.5.1", 1, "", "", (), {}, PREFIX),))
+    trials = tried()
     assert status(SHADOWS, builds, FrameworkLibraries((JITLINK,)), SHELL, trials) is Status.OK
     disk = Environment({}, (), "nobody knows the variables of a disk")
     outcome = outcome_of(SHADOWS, builds, FrameworkLibraries((own,)), disk)

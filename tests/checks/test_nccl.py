@@ -4,10 +4,17 @@ import re
 
 import pytest
 from cudnn_findings import SET, TORCH, VARIABLE, framework, nccl
-from framework_environments import H200, PREFIX, RTX_4090, SITE, distribution, gpus
+from framework_environments import (
+    H200,
+    PREFIX,
+    RTX_4090,
+    SITE,
+    distribution,
+    gpus,
+    tried,
+)
 
 from gpudoctor import Evidence, Finding, Severity
-from gpudoctor.facts.deep import DeepTrials, FrameworkTrial
 from gpudoctor.facts.environment import Environment
 from gpudoctor.facts.framework_cudnn import FrameworkNccl, FrameworkNccls
 from gpudoctor.facts.nccl_settings import NcclSetting, NcclSettings, Networks
@@ -74,7 +81,7 @@ def test_a_file_that_could_not_be_read() -> None:
 
 
 def test_what_was_seen_to_work_is_fine() -> None:
-    trial = DeepTrials((FrameworkTrial("torch", "2.9.1", 1, "", "", (), {}, PREFIX),))
+    trial = tried()
     assert shadowed(nccl(framework(TORCH), "2.18.3", OLD, VARIABLE), trial).status is Status.OK
 
 
