@@ -50,6 +50,9 @@ def gpu(model: tuple[Any, ...] = A100, address: str = ADDRESS, driver: str = "nv
     return PciGpu(address, device_id, driver, *known, regions=BAR)._replace(**changes)
 
 
+TWO = PciGpus((gpu(), gpu(address=SECOND)))
+
+
 def answer(number: int = 0, address: str = ADDRESS, code: int = 0, name: str = "", **errors: str) -> NvmlGpu:
     """One GPU in NVML's list; with a return code it has no address, as NVML gives no handle for it."""
     place, model = ("", "") if code else (address, "NVIDIA A100-SXM4-80GB")

@@ -5,6 +5,7 @@ from gpu_machines import (
     DOCKER,
     NEW,
     SECOND,
+    TWO,
     WSL,
     answer,
     cuda,
@@ -29,7 +30,6 @@ from gpudoctor.facts.system import Identity
 from gpudoctor.findings import Status
 
 MISSING, UVM, DENIED = "devices.nodes-missing", "devices.uvm-node-missing", "devices.permission-denied"
-TWO = PciGpus((gpu(), gpu(address=SECOND)))
 REFUSED = nvml(code=4, name="NVML_ERROR_NO_PERMISSION")
 
 

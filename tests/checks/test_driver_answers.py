@@ -6,6 +6,7 @@ from gpu_machines import (
     DOCKER,
     NEW,
     SECOND,
+    TWO,
     WSL,
     answer,
     cuda,
@@ -116,8 +117,6 @@ def test_cuda_in_a_container() -> None:
 
 
 # driver.gpu-missing-in-nvml
-
-TWO = PciGpus((gpu(), gpu(address=SECOND)))
 
 
 def test_gpu_that_nvml_does_not_list() -> None:

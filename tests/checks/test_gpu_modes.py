@@ -6,6 +6,7 @@ from gpu_machines import (
     DOCKER,
     JOB,
     SECOND,
+    TWO,
     WSL,
     cuda,
     evidence_of,
@@ -60,9 +61,8 @@ def test_mig_without_an_instance() -> None:
 
 
 def test_other_gpus_can_be_used() -> None:
-    two = PciGpus((gpu(), gpu(address=SECOND)))
-    assert finding(MIG, two, nvml(EMPTY, CUT)).severity is Severity.WARNING
-    assert finding(MIG, two, nvml(EMPTY, told(SECOND, 1, mig_mode=False)), without=(Cuda,)).severity is Severity.WARNING
+    assert finding(MIG, TWO, nvml(EMPTY, CUT)).severity is Severity.WARNING
+    assert finding(MIG, TWO, nvml(EMPTY, told(SECOND, 1, mig_mode=False)), without=(Cuda,)).severity is Severity.WARNING
 
 
 def test_mig_with_instances_and_no_mig() -> None:

@@ -5,6 +5,7 @@ from gpu_machines import (
     ADDRESS,
     DOCKER,
     SECOND,
+    TWO,
     answer,
     cuda,
     evidence_of,
@@ -101,9 +102,8 @@ def test_links_are_no_matter_of_a_reset() -> None:
 
 
 def test_one_sick_gpu_does_not_hide_the_other() -> None:
-    two = PciGpus((gpu(), gpu(address=SECOND)))
     sick = nvml(told(recovery_action="none"), told(SECOND, 1, recovery_action="gpu_reset"))
-    assert finding(RESET, two, sick).subject == SECOND
+    assert finding(RESET, TWO, sick).subject == SECOND
 
 
 def test_with_nvswitches_all_gpus_are_reset_together() -> None:

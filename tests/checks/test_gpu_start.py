@@ -8,6 +8,7 @@ from gpu_machines import (
     PASCAL,
     RELEASE,
     SECOND,
+    TWO,
     WSL,
     answer,
     evidence_of,
@@ -121,19 +122,17 @@ def test_gpu_that_does_not_start() -> None:
 
 
 def test_each_gpu_has_its_own_failure() -> None:
-    both = PciGpus((gpu(), gpu(address=SECOND)))
     lines = (*LOG_START[:3], f"NVRM: GPU {SECOND}: RmInitAdapter failed! (0x25:0xffff:1601)")
-    first, second = findings(START, both, SILENT, log(*lines))
+    first, second = findings(START, TWO, SILENT, log(*lines))
     assert "(0x62:0x65:1792)" in first.summary
     assert "(0x25:0xffff:1601)" in second.summary
-    assert status(START, both, nvml(answer(), answer(1, SECOND)), log(*lines)) is Status.OK
+    assert status(START, TWO, nvml(answer(), answer(1, SECOND)), log(*lines)) is Status.OK
 
 
 def test_line_without_an_address_is_told_of_the_only_silent_gpu() -> None:
     line = "NVRM: rm_init_adapter(0) failed"
     assert finding(START, SILENT, log(line)).subject == ADDRESS
-    both = PciGpus((gpu(), gpu(address=SECOND)))
-    assert status(START, both, SILENT, log(line)) is Status.OK
+    assert status(START, TWO, SILENT, log(line)) is Status.OK
 
 
 def test_log_is_needed_only_where_a_gpu_is_silent() -> None:

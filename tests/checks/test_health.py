@@ -8,6 +8,7 @@ from gpu_machines import (
     BLACKWELL,
     DOCKER,
     SECOND,
+    TWO,
     answer,
     evidence_of,
     explained,
@@ -34,7 +35,6 @@ HEAT, POWER = "health.thermal-throttle", "health.power-throttle"
 OF_THE_LOG = (GSP, NVLINK, OTHER, PROGRAM)
 ALL = (*OF_THE_LOG, ECC, REMAP, HEAT, POWER)
 
-TWO = PciGpus((gpu(), gpu(address=SECOND)))
 LOADED = "NVRM: loading NVIDIA UNIX Open Kernel Module for x86_64  580.95.05"
 
 
