@@ -242,6 +242,14 @@ def test_the_prepared_help_is_typers_own() -> None:
     assert done.stdout == prepared_help()
 
 
+def test_a_command_line_declares_its_own_command_and_a_mistake_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    from gpudoctor.cli.app import app_for, run_app
+
+    assert [command.name for command in app_for(["fix", "--dry-run"]).registered_commands] == ["fix"]
+    assert run_app(["benhc"]) == 3
+    assert "Did you mean 'bench'?" in capsys.readouterr().err
+
+
 def test_version_and_help() -> None:
     assert gpudoctor("--version").stdout.startswith("gpudoctor ")
     done = gpudoctor("--help")
