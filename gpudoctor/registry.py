@@ -176,7 +176,8 @@ def load_plugins(*, fixes: bool = False) -> list[BrokenPlugin]:
     Returns the modules that failed. Raises NoPlugins if no check came of it.
     """
     # Our own first: a third party's check must not take an id away from one of ours.
-    for name, package in sorted(_entry_points(), key=lambda point: (not point[1].startswith("gpudoctor."), point)):
+    points = _entry_points(tuple(sys.path))
+    for name, package in sorted(points, key=lambda point: (not point[1].startswith("gpudoctor."), point)):
         if name.endswith("fixes") == fixes or not name.endswith("fixes"):
             for module in (package, *_modules_of(package)):
                 _import(module)
@@ -204,13 +205,14 @@ def _modules_of(package: str) -> list[str]:
     return sorted(f"{package}.{name}" for name in names if not name.startswith("_"))
 
 
-def _entry_points() -> set[tuple[str, str]]:
-    """(name, module) of the group's entry points, from the metadata files on sys.path.
+@cache
+def _entry_points(path: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+    """(name, module) of the group's entry points, from the metadata files on this sys.path.
 
     importlib.metadata says the same, but its import alone costs half of what a whole check may take.
     """
-    found = set()
-    for folder in dict.fromkeys(sys.path):
+    found = set[tuple[str, str]]()
+    for folder in dict.fromkeys(path):
         try:
             names = os.listdir(folder or ".")
         except OSError:  # zip files and folders that are not there: no metadata folder in them
@@ -218,7 +220,7 @@ def _entry_points() -> set[tuple[str, str]]:
         for name in names:
             if name.endswith((".dist-info", ".egg-info")):
                 found.update(_group_of(os.path.join(folder, name, "entry_points.txt")))
-    return found
+    return frozenset(found)
 
 
 def _group_of(path: str) -> list[tuple[str, str]]:

@@ -1,93 +1,78 @@
-"""A machine that plans are carried out on in a folder, and that is killed by SIGKILL wherever a test wants it.
+"""A machine that plans are carried out on without any disk or process, and what it leaves wherever it is killed.
 
-Every command leaves a mark of its own, and its way back takes the mark away: what was done is what lies there. Files
-of the plan lie below the folder. It can die before anything, and after each write of the journal and each change of
-the machine, which is before the next one.
+Every command leaves a mark of its own, and its way back takes the mark away: what was done is what lies there. It can
+be killed before anything, and after each write of the journal and each change of the machine, which is before the next
+one: between two of these the executor changes nothing that outlives it.
 """
 
-import os
-import signal
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
+from typing import NamedTuple
 
-from gpudoctor.execute import execute, roll_back
-from gpudoctor.journal import Journal, JournalFile, Progress, Saved, Stage, begin, load, runs
+from gpudoctor.execute import Keeper, execute, roll_back
+from gpudoctor.journal import Journal, Progress, Record, Saved, Stage
 from gpudoctor.plan_data import Scope
 from gpudoctor.repair import Manual, Phase, RemoveFile, Run, Step, WriteFile
 
-State = dict[str, bytes]
+State = dict[str, bytes]  # marks ("marks/...") and files ("files/etc/x")
 
 
 class ToyMachine:
-    """`lethal`: which place to die at, counted from 1; 0: none. `fails`: steps whose command ends with 1."""
+    """`place`: called wherever it can be killed. `fails`: steps whose command ends with 1."""
 
-    def __init__(self, folder: Path, lethal: int = 0, fails: frozenset[str] = frozenset()) -> None:
-        self._folder, self._lethal, self._fails = folder, lethal, fails
-        self.deaths = 0
+    def __init__(self, state: State | None = None, boots: int = 1, *, fails: frozenset[str] = frozenset()) -> None:
+        self.state, self.boots, self._fails = dict(state or {}), boots, fails
         self.said: list[str] = []
-        for name in ("marks", "files"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-
-    def die_here(self) -> None:
-        self.deaths += 1
-        if self.deaths == self._lethal:
-            os.kill(os.getpid(), signal.SIGKILL)
+        self.place: Callable[[], None] = lambda: None
 
     def boot(self) -> str:
-        boot = self._folder / "boot"
-        return boot.read_text() if boot.exists() else "1"
+        return str(self.boots)
 
     def run(self, step: Step, command: Run) -> int:
-        mark, there = self.mark(step), self.mark(step).exists()
+        mark, there = mark_of(step), mark_of(step) in self.state
         if str(step.action) in self._fails and command == step.action:
             return 1
         if step.derives:
-            mark.write_bytes(self._sum())
-            self.die_here()
+            self.state[mark] = self._sum()
+            self.place()
             return 0
         # Many programs refuse to do a thing twice: what is taken out cannot be taken out again.
         if command == step.action:
             if there and step.verify is not None:
                 return 1
-            mark.write_bytes(b"undoable" if isinstance(step.undo, Run) and not step.changes_nothing else b"")
+            self.state[mark] = b"undoable" if isinstance(step.undo, Run) and not step.changes_nothing else b""
         else:
             if not there and step.verify is not None:
                 return 1
-            mark.unlink(missing_ok=True)
-        self.die_here()
+            self.state.pop(mark, None)
+        self.place()
         return 0
 
     def proves(self, step: Step, command: Run) -> bool:
         match step.action:
             case WriteFile(path, text):
-                file = self.read(path)
-                return file is not None and file.data == text.encode("utf-8", "surrogateescape")
+                return self.state.get(file_of(path)) == text.encode("utf-8", "surrogateescape")
             case RemoveFile(path):
-                return self.read(path) is None
+                return file_of(path) not in self.state
             case Run():
-                return self.mark(step).exists()
+                return mark_of(step) in self.state
         return True
 
     def read(self, path: str) -> Saved | None:
-        try:
-            return Saved(self._file(path).read_bytes(), 0o644, 0, 0)
-        except FileNotFoundError:
-            return None
+        data = self.state.get(file_of(path))
+        return None if data is None else Saved(data, 0o644, 0, 0)
 
     def write(self, step: Step, path: str, data: bytes, like: Saved | None) -> None:
-        file = self._file(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-        self.die_here()
+        self.state[file_of(path)] = data
+        self.place()
 
     def remove(self, step: Step, path: str) -> None:
-        self._file(path).unlink()
-        self.die_here()
+        del self.state[file_of(path)]
+        self.place()
 
     def restart(self) -> bool:
-        (self._folder / "boot").write_text(str(int(self.boot()) + 1))
-        self.die_here()
+        self.boots += 1
+        self.place()
         return True
 
     def by_person(self, instruction: str) -> bool:
@@ -99,117 +84,89 @@ class ToyMachine:
     def tell(self, words: str) -> None:
         self.said.append(words)
 
-    def state(self) -> State:
-        """Marks and files by name. What a restart did is no state of these."""
-        found = [path for name in ("marks", "files") for path in (self._folder / name).rglob("*") if path.is_file()]
-        return {str(path.relative_to(self._folder)): path.read_bytes() for path in found}
-
     def lay_out(self, steps: tuple[Step, ...]) -> None:
         """The files that the plan was made from."""
         for step in steps:
             match step.action:
                 case WriteFile(path, _, str(was)):
-                    self._lay(path, was.encode("utf-8", "surrogateescape"))
+                    self.state[file_of(path)] = was.encode("utf-8", "surrogateescape")
                 case RemoveFile(path):
-                    self._lay(path, b"to be removed")
+                    self.state[file_of(path)] = b"to be removed"
         for step in steps:
             if step.derives:
-                self.mark(step).write_bytes(self._sum())
+                self.state[mark_of(step)] = self._sum()
 
     def _sum(self) -> bytes:
         """Of all that can be taken back: what is made from other files is as good as they are."""
-        state = self.state()
-        kept = [(name, data) for name, data in sorted(state.items()) if data == b"undoable" or name[:5] == "files"]
+        kept = [item for item in sorted(self.state.items()) if item[1] == b"undoable" or item[0].startswith("files")]
         return sha256(repr(kept).encode()).digest()
 
-    def _lay(self, path: str, data: bytes) -> None:
-        self._file(path).parent.mkdir(parents=True, exist_ok=True)
-        self._file(path).write_bytes(data)
 
-    def _file(self, path: str) -> Path:
-        return self._folder / "files" / path.lstrip("/")
-
-    def mark(self, step: Step) -> Path:
-        return self._folder / "marks" / sha256(repr((step.action, step.phase)).encode()).hexdigest()[:16]
+def file_of(path: str) -> str:
+    return f"files{path}"
 
 
-class LethalJournal(JournalFile):
-    """A journal whose every write is a place to die."""
+def mark_of(step: Step) -> str:
+    return f"marks/{step.phase.name} {step.action!r}"
 
-    def __init__(self, folder: Path, run: str, machine: ToyMachine) -> None:
-        super().__init__(str(folder), run)
-        self._machine = machine
+
+class Left(NamedTuple):
+    """What outlives a process: the machine, and the journal as it was saved last; None if none was."""
+
+    state: State
+    boots: int
+    journal: Journal | None
+
+
+class Kept:
+    """A journal that outlives a killed process as a file does. Every save is a place to die."""
+
+    def __init__(self, machine: ToyMachine, journal: Journal | None = None) -> None:
+        self._machine, self.journal = machine, journal
 
     def save(self, journal: Journal) -> None:
-        super().save(journal)
-        self._machine.die_here()
+        self.journal = journal
+        self._machine.place()
 
 
-def the_run(folder: Path) -> Journal | None:
-    """The journal as it lies there, None if none was written."""
-    names = runs(str(folder / "state"))
-    return load(str(folder / "state"), names[-1]) if names else None
+def begun(steps: tuple[Step, ...]) -> Journal:
+    records = tuple(Record() for _ in steps)
+    return Journal("20261125-143000", "toy", 0, 0.0, Scope(), ("toy.broken",), steps, records, Stage.RUNNING)
 
 
-def carried_to_the_end(folder: Path, steps: tuple[Step, ...], lethal: int = 0) -> Journal | None:
-    """Begin, or go on with what lies there, over restarts until all is carried out; None if it died before.
-
-    Each process that is to die does so on its own; places to die are counted over all of them.
+def carried_to_the_end(left: Left, steps: tuple[Step, ...]) -> list[Left]:
+    """Begin, or go on with what lies there, over restarts until all is carried out. Returns what would be left at each
+    place to die; the last is the end.
     """
-    passed = folder / "passed"
-    passed.unlink(missing_ok=True)
-
-    def work() -> None:
-        before = int(passed.read_text()) if passed.exists() else 0
-        machine = ToyMachine(folder, max(0, lethal - before))
-        machine.die_here()
-        journal = the_run(folder) or begin(str(folder / "state"), "toy", Scope(), ("toy.broken",), steps)
-        execute(journal, machine, LethalJournal(folder / "state", journal.run, machine))
-        passed.write_text(str(before + machine.deaths))
-
+    places: list[Left] = []
     for _ in range(len(steps) + 2):
-        if _died(work, lethal):
-            return None
-        journal = the_run(folder)
-        assert journal is not None
-        if journal.stage is not Stage.WAITING_FOR_RESTART:
-            return journal
+        places += _places(left, lambda journal, machine, kept: execute(journal or begun(steps), machine, kept))
+        left = places[-1]
+        assert left.journal is not None
+        if left.journal.stage is not Stage.WAITING_FOR_RESTART:
+            return places
     raise AssertionError("it never ends")
 
 
-def taken_back(folder: Path, lethal: int = 0) -> bool:
-    """Undo what lies there. Returns whether it died."""
+def taken_back(left: Left) -> list[Left]:
+    """Undo what lies there. Returns what would be left at each place to die; the last is the end."""
 
-    def work() -> None:
-        machine = ToyMachine(folder, lethal)
-        journal = the_run(folder)
+    def work(journal: Journal | None, machine: ToyMachine, keeper: Keeper) -> None:
         assert journal is not None
-        roll_back(journal, machine, LethalJournal(folder / "state", journal.run, machine))
+        roll_back(journal, machine, keeper)
 
-    return _died(work, lethal)
+    return _places(left, work)
 
 
-def _died(work: Callable[[], None], lethal: int) -> bool:
-    """Where nothing is to die, nothing is left behind by it either: it needs no process of its own."""
-    if not lethal:
-        work()
-        return False
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-            os._exit(0)
-        except BaseException:  # noqa: BLE001 - a child must never return into the test runner
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0, "see the traceback on standard error"
-    return False
+def _places(left: Left, work: Callable[[Journal | None, ToyMachine, Keeper], object]) -> list[Left]:
+    """What one process does that begins with this."""
+    machine = ToyMachine(left.state, left.boots)
+    kept = Kept(machine, left.journal)
+    places: list[Left] = []
+    machine.place = lambda: places.append(Left(dict(machine.state), machine.boots, kept.journal))
+    machine.place()
+    work(left.journal, machine, kept)
+    return places
 
 
 def kind(step: Step) -> tuple[object, ...]:
@@ -227,7 +184,7 @@ def kind(step: Step) -> tuple[object, ...]:
 
 def representative(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps without those that only repeat: that one kind follows another once more tells nothing new, and the time
-    that a plan takes to be killed everywhere grows with the cube of its length.
+    that a plan takes to be killed everywhere grows with the square of its length.
     """
     seen: set[tuple[object, ...]] = set()
     kept: list[Step] = []

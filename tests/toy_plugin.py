@@ -130,15 +130,16 @@ class Toy:
         process, terminal = pty.fork()
         if process == 0:
             os.execve(GPUDOCTOR[0], [*GPUDOCTOR, "fix", *arguments], dict(self.environment))
-        screen, left = b"", list(answers)
+        screen, left, answered = b"", list(answers), 0
         with suppress(OSError):  # Linux tells the end of a terminal by an error
             while piece := os.read(terminal, 4096):
                 screen += piece
-                if left and screen.rstrip().endswith(b"[y/N]"):
+                # What comes next is the echo, and with it already the next question on a machine with much to do.
+                if left and screen[answered:].rstrip().endswith(b"[y/N]"):
                     answer, first = left.pop(0)
                     first()
+                    answered = len(screen)
                     os.write(terminal, f"{answer}\n".encode())
-                    screen += os.read(terminal, 4096)  # the echo, so that the question is not answered twice
         os.close(terminal)
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), screen.decode()
 

@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
-from killed_runs import hold_out
-from toy_machine import LethalJournal, ToyMachine
+from killed_runs import hold_out, really_killed, undisturbed
+from toy_machine import Kept, ToyMachine, begun, mark_of
 
 from gpudoctor.execute import Refused, execute, roll_back
-from gpudoctor.journal import Journal, Progress, Stage, begin
+from gpudoctor.journal import Journal, Progress, Stage
 from gpudoctor.package_locks import lock_holder, wait_for_locks
-from gpudoctor.plan_data import Scope
 from gpudoctor.repair import Action, Manual, Phase, Reboot, RemoveFile, Run, Step, WriteFile
 
 TRUE = Run(("true",))
@@ -57,17 +56,22 @@ def test_a_plan_whose_restart_comes_first() -> None:
     assert hold_out((step(Reboot(), Phase.STOP), undoable("go"), step(Reboot(), Phase.REBOOT, verify=None))) > 5
 
 
-def _begun(folder: Path, steps: tuple[Step, ...], machine: ToyMachine) -> tuple[Journal, LethalJournal]:
-    machine.lay_out(steps)
-    journal = begin(str(folder / "state"), "toy", Scope(), ("toy.broken",), steps)
-    return journal, LethalJournal(folder / "state", journal.run, machine)
+def test_a_process_that_is_really_killed_leaves_what_the_plans_are_held_out_from() -> None:
+    expected, found = undisturbed(EVERYTHING), really_killed(EVERYTHING)
+    assert [(left.state, left.boots) for left in found] == [(left.state, left.boots) for left in expected]
+    assert [_noted(left.journal) for left in found] == [_noted(left.journal) for left in expected]
+
+
+def _noted(journal: Journal | None) -> object:
+    """All of a journal but whose it is, and when it was begun."""
+    return journal and (journal.scope, journal.cures, journal.steps, journal.records, journal.stage)
 
 
 def _progress(journal: Journal) -> list[str]:
     return [record.progress.value for record in journal.records]
 
 
-def test_what_was_taken_out_of_the_kernel_goes_back_in_when_a_reload_fails(tmp_path: Path) -> None:
+def test_what_was_taken_out_of_the_kernel_goes_back_in_when_a_reload_fails() -> None:
     steps = (
         undoable("configure"),
         undoable("stop-service", Phase.RELOAD),
@@ -75,20 +79,20 @@ def test_what_was_taken_out_of_the_kernel_goes_back_in_when_a_reload_fails(tmp_p
         undoable("load", Phase.RELOAD),
         undoable("start-service", Phase.RELOAD),
     )
-    machine = ToyMachine(tmp_path, fails=frozenset({"load"}))
-    journal = execute(*_run(tmp_path, steps, machine))
+    machine = ToyMachine(fails=frozenset({"load"}))
+    journal = execute(*_run(steps, machine))
     assert journal.stage is Stage.FAILED
     assert _progress(journal) == ["done", "undone", "undone", "undone", "pending"]
-    assert set(machine.state()) == {f"marks/{machine.mark(steps[0]).name}"}
+    assert set(machine.state) == {mark_of(steps[0])}
     assert any("putting back" in words for words in machine.said)
-    mended = ToyMachine(tmp_path)
-    journal = execute(journal, mended, LethalJournal(tmp_path / "state", journal.run, mended))
+    mended = ToyMachine(machine.state)
+    journal = execute(journal, mended, Kept(mended))
     assert (journal.stage, set(_progress(journal))) == (Stage.CARRIED_OUT, {"done"})
 
 
-def _run(folder: Path, steps: tuple[Step, ...], machine: ToyMachine) -> tuple[Journal, ToyMachine, LethalJournal]:
-    journal, keeper = _begun(folder, steps, machine)
-    return journal, machine, keeper
+def _run(steps: tuple[Step, ...], machine: ToyMachine) -> tuple[Journal, ToyMachine, Kept]:
+    machine.lay_out(steps)
+    return begun(steps), machine, Kept(machine)
 
 
 @pytest.mark.parametrize(
@@ -100,42 +104,40 @@ def _run(folder: Path, steps: tuple[Step, ...], machine: ToyMachine) -> tuple[Jo
     ],
 )
 def test_a_file_that_is_not_what_the_plan_was_made_from_stops_it(
-    tmp_path: Path, there: bytes | None, was: str | None, said: str
+    there: bytes | None, was: str | None, said: str
 ) -> None:
-    machine = ToyMachine(tmp_path)
+    machine = ToyMachine()
     steps = (undoable("first"), step(WriteFile("/etc/x", "new\n", was)))
-    given = _run(tmp_path, steps, machine)
-    file = tmp_path / "files" / "etc" / "x"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
+    given = _run(steps, machine)
+    machine.state.pop("files/etc/x", None)
     if there is not None:
-        file.write_bytes(there)
+        machine.state["files/etc/x"] = there
     journal = execute(*given)
     assert (journal.stage, _progress(journal)) == (Stage.FAILED, ["done", "pending"])
     assert said in journal.records[1].note
-    assert (file.read_bytes() if file.exists() else None) == there
+    assert machine.state.get("files/etc/x") == there
     undone = roll_back(journal, machine, given[2])
-    assert (undone.stage, file.exists()) == (Stage.UNDONE, there is not None)
+    assert (undone.stage, machine.state.get("files/etc/x")) == (Stage.UNDONE, there)
 
 
-def test_a_step_that_ends_well_but_proves_nothing_has_failed(tmp_path: Path) -> None:
+def test_a_step_that_ends_well_but_proves_nothing_has_failed() -> None:
     class Powerless(ToyMachine):
         def proves(self, step: Step, command: Run) -> bool:
             return False
 
-    journal = execute(*_run(tmp_path, (undoable("try"), undoable("next")), Powerless(tmp_path)))
+    journal = execute(*_run((undoable("try"), undoable("next")), Powerless()))
     assert _progress(journal) == ["failed", "pending"]
     assert journal.records[0].note == "it did not do what it is for: true"
 
 
-def test_a_proof_that_cannot_be_asked_is_a_failure_and_no_crash(tmp_path: Path) -> None:
+def test_a_proof_that_cannot_be_asked_is_a_failure_and_no_crash() -> None:
     class Mute(ToyMachine):
         def proves(self, step: Step, command: Run) -> bool:
-            if self.mark(step).exists():
+            if mark_of(step) in self.state:
                 raise Refused("the proof got no answer")
             return False
 
-    journal = execute(*_run(tmp_path, (undoable("try"),), Mute(tmp_path)))
+    journal = execute(*_run((undoable("try"),), Mute()))
     assert (journal.stage, journal.records[0].note) == (Stage.FAILED, "the proof got no answer")
 
 
@@ -145,15 +147,15 @@ def test_zypper_ends_well_with_more_codes_than_one() -> None:
     assert not Run(("apt-get", "install", "x")).succeeds_with(102)
 
 
-def test_what_is_made_from_other_files_is_made_anew_after_they_are_back(tmp_path: Path) -> None:
+def test_what_is_made_from_other_files_is_made_anew_after_they_are_back() -> None:
     steps = (step(WriteFile("/etc/ld.so.conf", "new\n", "old\n")), step(Run(("ldconfig",)), undo=Run(("ldconfig",))))
-    machine = ToyMachine(tmp_path)
-    given = _run(tmp_path, steps, machine)
-    before = machine.state()
+    machine = ToyMachine()
+    given = _run(steps, machine)
+    before = dict(machine.state)
     journal = execute(*given)
-    assert machine.state()["files/etc/ld.so.conf"] == b"new\n"
+    assert machine.state["files/etc/ld.so.conf"] == b"new\n"
     journal = roll_back(journal, machine, given[2])
-    assert machine.state() == before
+    assert machine.state == before
     assert [record.progress for record in journal.records] == [Progress.UNDONE] * 2
 
 
