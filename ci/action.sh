@@ -112,11 +112,11 @@ bench() {
         0) return 0 ;;
         2)
             annotate error "The GPU of this runner does not train as it should: the log of this step tells where."
-            code=$(exit_code_of error)
+            code=$(exit_code_of error "$1")
             ;;
         *)
             # Without a report it was called wrongly, or broke: that is no verdict, and fails as it does in a check.
-            [ ! -s "$1/bench" ] || code=$(exit_code_of unknown)
+            [ ! -s "$1/bench" ] || code=$(exit_code_of unknown "$1")
             annotate "$([ "$code" = 0 ] && echo warning || echo error)" \
                 "gpudoctor bench could not run, which proves nothing: the log of this step says why."
             ;;
@@ -124,18 +124,12 @@ bench() {
     return "$code"
 }
 
-exit_code_of() { # error or unknown: what a check would end with, by fail-on and exit-map (gpudoctor/exit_codes.py)
-    local fail_on=${INPUT_FAIL_ON:-} exit_map=${INPUT_EXIT_MAP:-nagios}
-    if [ -z "$fail_on" ] && [ "$exit_map" = slurm ]; then
-        fail_on=error
-    fi
-    case $1/$fail_on/$exit_map in
-        */never/* | unknown/error/*) echo 0 ;;
-        */nagios) [ "$1" = error ] && echo 2 || echo 3 ;;
-        */npd) [ "$1" = error ] && echo 1 || echo 2 ;;
-        */retry) echo 75 ;;
-        *) echo 1 ;; # slurm, simple
-    esac
+exit_code_of() { # error or unknown, FOLDER: what the check would have ended with, as its report says
+    local code
+    code=$(sed -n '/^ "exit_codes": {$/,/^ }/s/^  "'"$1"'": \([0-9]*\),\{0,1\}$/\1/p' "$2/json")
+    # The input `gpudoctor` may name an older one, which does not say so.
+    [ -n "$code" ] || code=$([ "$1" = error ] && echo 2 || echo 3)
+    echo "$code"
 }
 
 "${1:?install or run}"

@@ -5,7 +5,7 @@ import stat
 import sys
 
 from gpudoctor.host import GLOBAL_TIMEOUT, BadSource, Unavailable
-from gpudoctor.time_limit import asking_for, stop_in_time
+from gpudoctor.time_limit import asking_for, at_least_limited, stop_in_time
 
 PATIENCE = GLOBAL_TIMEOUT  # seconds that a pipe may be silent where no other time is set
 
@@ -29,18 +29,22 @@ def read_named(path: str, limit: int, *, patience: float | None = None, standard
     """At most `limit` bytes of what the user named as a file. Raises BadSource, in words for the user.
 
     A pipe is read until its writers are done, as the one that a shell makes of `<(command)`; it may be silent for
-    `patience` seconds. `standard_input`: "-" stands for it. Whoever waits there can see that, so it ends with the run.
+    `patience` seconds, and so may the disk on which a file is. `standard_input`: "-" stands for it. Whoever waits there can see that, so it ends with the run.
     """
     if standard_input and path == "-":
         return _standard_input(limit)
-    asking_for(path)
+    patience = PATIENCE if patience is None else patience
     try:
-        # Not blocking: a named pipe without a writer is opened at once, and waited for below.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with at_least_limited(patience):  # it may be on a dead network drive
+            asking_for(path)
+            # Not blocking: a named pipe without a writer is opened at once, and waited for below.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode) or path in _READABLE_DEVICES:
-                return _read_all(descriptor, limit)
-            return _read_as_it_comes(descriptor, limit, path, PATIENCE if patience is None else patience)
+            with at_least_limited(patience):
+                asking_for(path)
+                if stat.S_ISREG(os.fstat(descriptor).st_mode) or path in _READABLE_DEVICES:
+                    return _read_all(descriptor, limit)
+            return _read_as_it_comes(descriptor, limit, path, patience)
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -18,7 +18,7 @@ from gpudoctor.host import DEEP_TIMEOUT, GLOBAL_TIMEOUT, BadSource, Unavailable
 from gpudoctor.registry import Facts, NoPlugins, load_plugins, registry
 from gpudoctor.reports.formats import FORMATS, TEXT, render
 from gpudoctor.reports.machine import machine_summary
-from gpudoctor.time_limit import limit
+from gpudoctor.time_limit import asking_for, limit
 
 
 def check(options: CheckOptions) -> int:
@@ -51,11 +51,11 @@ def _check(options: CheckOptions) -> int:
     timeout = options.timeout or (DEEP_TIMEOUT if options.deep else GLOBAL_TIMEOUT)
     form = options.format or TEXT
     files = [_format_and_file(words) for words in options.also]
-    _require_files_of_their_own(options, [path for _, path in files])
-    for path in (options.output, *(path for _, path in files)):
-        _require_place(path)
     exits = ExitRule(options.fail_on or "", options.exit_map or FORMATS[form].exit_map)
     with limit(timeout):
+        _require_files_of_their_own(options, [path for _, path in files])
+        for path in (options.output, *(path for _, path in files)):
+            _require_place(path)
         # Here for start-up. A file that cannot be meant is said before the machine is looked at, not after it.
         if options.baseline is not None or options.save_baseline is not None:
             from gpudoctor.cli.baseline import acknowledged_before
@@ -113,6 +113,7 @@ def _require_files_of_their_own(options: CheckOptions, also: Sequence[str]) -> N
     taken: set[str] = set()
     # The file of acknowledged findings is read and written on purpose.
     for name in (options.snapshot, options.config, options.save_baseline or options.baseline, *written):
+        asking_for(name or "")
         if name is None or name == "-" or (os.path.exists(name) and not os.path.isfile(name)):
             continue  # what is no file, like /dev/null, takes all that comes
         place = os.path.realpath(name)
@@ -125,6 +126,7 @@ def _require_place(output: str | None) -> None:
     """Raises BadUsage, in the words of `deliver`, where it is known beforehand that no file can be written there."""
     if output is None or output == "-":
         return
+    asking_for(output)
     folder = os.path.dirname(os.path.realpath(output))
     if os.path.isdir(output):
         code = errno.EISDIR

@@ -4,6 +4,7 @@ Each press of the key is a run of gpudoctor that prints nothing but words, so th
 there is nothing to offer, none is offered.
 """
 
+import sys
 from collections.abc import Iterator
 from textwrap import shorten
 
@@ -35,7 +36,13 @@ def checks(incomplete: str) -> Iterator[tuple[str, str]]:
     for check in sorted(registry.checks.values(), key=lambda check: check.id):
         if check.id.startswith(incomplete):
             # typer breaks longer texts into lines, which zsh would take for words.
-            yield check.id, shorten(check.title, 76, placeholder="...")
+            yield check.id, shorten(check.title, 76, placeholder="...").replace("'", _apostrophe())
+
+
+def _apostrophe() -> str:
+    """The one that zsh shows as well: as typer quotes the other, it is lost there. In a terminal that has it."""
+    encoding = sys.stdout.encoding if sys.stdout else ""
+    return "\N{RIGHT SINGLE QUOTATION MARK}" if encoding.lower().replace("-", "") == "utf8" else "'"
 
 
 def checks_and_domains(incomplete: str) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ Fields are added, never renamed, within a schema number.
 import json
 
 from gpudoctor import __version__
+from gpudoctor.exit_codes import VERDICTS
 from gpudoctor.findings import Outcome, Ranked, Report
 from gpudoctor.last_look import UNKNOWN, State
 from gpudoctor.registry import Facts
@@ -28,6 +29,7 @@ def document_of(command: str, report: Report, facts: Facts, duration_ms: int) ->
         "command": command,
         "status": report.status,
         "exit_code": report.exit_code,
+        "exit_codes": {verdict: report.exits.code(verdict) for verdict in VERDICTS},
         "host": host_of(facts),
         "findings": [finding_of(ranked) for ranked in report.findings],
         "outcomes": [outcome_of(outcome) for outcome in report.outcomes],

@@ -5,6 +5,7 @@ https://docs.github.com/en/code-security/code-scanning/integrating-with-code-sca
 """
 
 import json
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from urllib.parse import quote
@@ -115,7 +116,8 @@ def _location(ranked: Ranked, report: Report, facts: Facts) -> Json:
         line = next((int(number) for number in lines if number.isdecimal()), 1)
     else:
         paths = [one.source for one in finding.evidence] + [finding.environment, finding.subject]
-        path = next((path for path in paths if path.startswith("/")), "/")
+        # One reading can be of several files: the first of them is shown.
+        path = re.split(r"(?:,| and) (?=/)", next((path for path in paths if path.startswith("/")), "/"))[0]
     # A relative path stays one: it is meant from the folder of the repository.
     uri = f"{'file://' if path.startswith('/') else ''}{quote(path, errors='surrogateescape')}"
     location: Json = {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": line}}}

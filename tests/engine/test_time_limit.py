@@ -318,6 +318,45 @@ def test_a_file_system_that_never_answers(
     assert done.stderr == f"gpudoctor: given up after {seconds} s (last asked for: /etc/modprobe.d)\n"
 
 
+@pytest.mark.slow
+def test_a_file_that_the_user_names_there(dead_folder: Path, tmp_path: Path) -> None:
+    """Whatever it is named for. All at once, for they wait."""
+    healthy = str(Path(__file__).parents[1] / "machines/bookworm-healthy.json")
+    file, named = str(dead_folder / "file"), ("--snapshot", healthy)
+    commands = [
+        ("check", "--config", file),
+        ("check", "--baseline", file, *named),
+        ("check", "--save-baseline", file, *named),
+        ("check", "--output", file, *named),
+        ("check", "--also", f"json={file}", *named),
+        ("check", "--snapshot", file),
+        ("diff", file, healthy),
+        ("diff", healthy, file),
+        ("fix", "--dry-run", "--snapshot", file),
+    ]
+    runs = [
+        subprocess.Popen(
+            [*GPUDOCTOR, *command, "--timeout", "1"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+    until = time.monotonic() + 90
+    ended = []
+    for run in runs:
+        try:
+            out, err = run.communicate(timeout=max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            run.kill()
+            out, err = "", "it hangs"
+        ended.append((run.returncode, out, err))
+    told = (3, "", f"gpudoctor: given up after 1 s (last asked for: {file})\n")
+    assert dict(zip(commands, ended, strict=True)) == dict.fromkeys(commands, told)
+
+
 # --- the commands that diagnose before they do something else ---
 
 Slow = Callable[[str], None]

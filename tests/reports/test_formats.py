@@ -26,7 +26,7 @@ from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpus
-from gpudoctor.findings import Report, Severity
+from gpudoctor.findings import Evidence, Report, Severity
 from gpudoctor.preflight.foresee import Foresight
 from gpudoctor.preflight.transaction import Transaction
 from gpudoctor.reports.formats import FORMATS, render
@@ -114,6 +114,11 @@ def test_the_schema_can_refuse(change: dict[str, object]) -> None:
         require_described(json.loads(shown("json")) | change)
 
 
+def test_json_says_what_other_verdicts_would_end_with() -> None:
+    document = json.loads(shown("json", report(fail_on="error", exit_map="npd")))
+    assert (document["exit_code"], document["exit_codes"]) == (0, {"error": 1, "warning": 0, "unknown": 0})
+
+
 # JUnit
 
 
@@ -167,6 +172,14 @@ def test_sarif_says_what_code_scanning_asks_for() -> None:
     told = run["invocations"][0]["toolExecutionNotifications"]
     assert [one["descriptor"]["id"] for one in told] == ["kernel.module-missing", "kernel.headers-missing"]
     assert run["invocations"][0]["executionSuccessful"] is False, "a check crashed"
+
+
+@pytest.mark.parametrize("source", ["/a b, /c", "/a b and /c"])
+def test_of_several_files_sarif_names_the_first(source: str) -> None:
+    one = found()
+    proof = one.finding._replace(evidence=(Evidence("NVML", "code 18"), Evidence(source, "there")))
+    (run,) = json.loads(shown("sarif", report(one._replace(finding=proof))))["runs"]
+    assert run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "file:///a%20b"
 
 
 def test_the_same_problem_is_the_same_alert_whatever_its_words() -> None:

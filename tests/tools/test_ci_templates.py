@@ -16,8 +16,10 @@ import junitparser
 import pytest
 import yaml
 from recorded_machines import recorded_machines
+from reported import machine, report
 
 from gpudoctor.exit_codes import EXIT_MAPS, FAIL_ON, ExitRule
+from gpudoctor.reports.formats import render
 
 TREE = Path(__file__).parents[2]
 ACTION, STEPS, GITLAB = TREE / "action.yml", TREE / "ci/action.sh", TREE / "ci/gitlab.yml"
@@ -177,7 +179,7 @@ command=$1
 echo "$*"
 while [ $# != 0 ]; do
     case $1 in
-    json=* | text=*) echo >"${1#*=}" ;;
+    json=* | text=*) echo "$REPORT" >"${1#*=}" ;;
     --output) if [ "$command" = check ] || [ -z "$NO_REPORT" ]; then echo >"$2"; fi ;;
     esac
     shift
@@ -190,13 +192,27 @@ done
 def test_the_codes_of_the_bench_are_those_of_a_check(job: Job, code: int) -> None:
     job.program.write_text(ECHO)
     verdict = {2: "error", 3: "unknown"}[code]
-    for exit_map in ("", *EXIT_MAPS):
+    for exit_map in EXIT_MAPS:
         for fail_on in ("", *FAIL_ON):
-            done = job.step("run", INPUT_BENCH="full", INPUT_FAIL_ON=fail_on, INPUT_EXIT_MAP=exit_map, BENCH=str(code))
-            expected = ExitRule(fail_on, exit_map or "nagios").code(verdict)
+            text = render("json", "check", report(fail_on=fail_on, exit_map=exit_map), machine(), 84)
+            done = job.step("run", INPUT_BENCH="full", BENCH=str(code), REPORT=text)
+            expected = ExitRule(fail_on, exit_map).code(verdict)
             assert done.returncode == expected, (exit_map, fail_on)
             (told,) = shown(done.stdout)
             assert told.name == ("warning" if code == 3 and expected == 0 else "error")
+
+
+def test_the_bench_fails_as_the_settings_of_the_checkout_say(job: Job, machines: Mapping[str, Path]) -> None:
+    (job.folder / "gpudoctor.toml").write_text('fail-on = "never"\n')
+    done = job.step("run", INPUT_ARGS=f"--snapshot {machines['fine']}", INPUT_BENCH="full", BENCH="2")
+    assert done.returncode == 0, done.stdout
+    assert "does not train" in shown(done.stdout)[0].message
+
+
+def test_an_older_gpudoctor_does_not_say_its_codes(job: Job) -> None:
+    job.program.write_text(ECHO)
+    assert job.step("run", INPUT_BENCH="full", BENCH="2").returncode == 2
+    assert job.step("run", INPUT_BENCH="full", BENCH="3").returncode == 3
 
 
 def test_a_bench_that_was_called_wrongly_is_no_verdict(job: Job) -> None:
