@@ -29,7 +29,8 @@ def read_named(path: str, limit: int, *, patience: float | None = None, standard
     """At most `limit` bytes of what the user named as a file. Raises BadSource, in words for the user.
 
     A pipe is read until its writers are done, as the one that a shell makes of `<(command)`; it may be silent for
-    `patience` seconds, and so may the disk on which a file is. `standard_input`: "-" stands for it. Whoever waits there can see that, so it ends with the run.
+    `patience` seconds, and so may the disk on which a file is. `standard_input`: "-" stands for it. Whoever waits there
+    can see that, so it ends with the run.
     """
     if standard_input and path == "-":
         return _standard_input(limit)
