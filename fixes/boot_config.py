@@ -13,6 +13,13 @@ from ._modules import RIVALS, forbid, load, refresh_initramfs, restart
 from ._proofs import has_line
 from ._scope import by_hand_if_unsafe, kernel_release, own_driver
 
+_COMMAND_LINES = {
+    "debian": "GRUB_CMDLINE_LINUX in /etc/default/grub, then `update-grub`",
+    "fedora": "`grubby --update-kernel=ALL --remove-args=...`",
+    "suse": "GRUB_CMDLINE_LINUX in /etc/default/grub, then `grub2-mkconfig -o /boot/grub2/grub.cfg`",
+    "arch": "GRUB_CMDLINE_LINUX in /etc/default/grub, then `grub-mkconfig -o /boot/grub/grub.cfg`",
+}
+
 
 @fix("load-module", cures=["kernel.module-not-loaded"], effort=Effort.RELOAD)
 @by_hand_if_unsafe
@@ -83,14 +90,16 @@ def allow_module(
         return
     release = kernel_release(kernels.next_boot or kernel.release)
     for line in config.blacklisting("nvidia"):
-        where = "in the boot loader's settings" if line.path == "/proc/cmdline" else f"from {line.path}"
-        words = f"{line.directive} {line.module} {line.rest}".strip()
-        shown = refresh_initramfs(release, system, kernels, None).action
+        if line.path == "/proc/cmdline":
+            way = _COMMAND_LINES.get(system.family, "in the boot loader's settings")
+            how = f"take `{line.words}` out of the kernel's command line ({way})"
+        else:
+            shown = refresh_initramfs(release, system, kernels, None).action
+            how = (
+                f"take `{line.words}` out of {line.path} (dpkg -S, rpm -qf, pacman -Qo name its package), then: {shown}"
+            )
         yield Step(
-            Manual(
-                f"Find out who forbade the module and why (dpkg -S, rpm -qf, pacman -Qo name a package's files), take "
-                f"`{words}` out {where}, then: {shown}; and restart."
-            ),
+            Manual(f"Find out who forbade the module and why, {how}; and restart."),
             "Somebody, or a package, has forbidden the module on purpose, and only its owner knows whether that still "
             "holds.",
             Phase.CONFIGURE,

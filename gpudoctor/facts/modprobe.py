@@ -17,9 +17,10 @@ class ModprobeLine(NamedTuple):
 
     @property
     def words(self) -> str:
-        """ "blacklist nvidia"; "module_blacklist=nvidia" on the kernel's command line."""
+        """ "blacklist nvidia"; "modprobe.blacklist=nvidia" on the kernel's command line."""
         if self.path == _COMMAND_LINE:
-            return f"{self.directive}={self.module}"
+            names = {directive: name for name, directive in _BLACKLISTS.items()}
+            return f"{names.get(self.directive, self.directive)}={self.module}"
         return f"{self.directive} {self.module} {self.rest}".strip()
 
 

@@ -164,14 +164,25 @@ def test_prime_is_switched_on(debian, with_module, commands):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (ModprobeLine("/etc/modprobe.d/b.conf", "blacklist", "nvidia", ""), "from /etc/modprobe.d/b.conf"),
-        (ModprobeLine("/proc/cmdline", "module_blacklist", "nvidia", ""), "boot loader"),
+        (
+            ModprobeLine("/etc/modprobe.d/b.conf", "blacklist", "nvidia", ""),
+            ("`blacklist nvidia` out of /etc/modprobe.d/b.conf", "update-initramfs -u -k 6.1.0-56-amd64"),
+        ),
+        # As it stands there; and the initramfs has nothing to do with it.
+        (
+            ModprobeLine("/proc/cmdline", "module_blacklist", "nvidia", ""),
+            ("`module_blacklist=nvidia` out of the kernel's command line", "update-grub"),
+        ),
+        (
+            ModprobeLine("/proc/cmdline", "blacklist", "nvidia", ""),
+            ("`modprobe.blacklist=nvidia` out of", "update-grub"),
+        ),
     ],
 )
 def test_what_somebody_forbade_is_undone_by_a_person(debian, with_module, by_hand, line, words):
     text = by_hand(steps_of("allow-module", *with_module(debian), ModprobeConfig((line,), "")))
-    assert words in text
-    assert "update-initramfs -u -k 6.1.0-56-amd64" in text
+    assert all(word in text for word in words), text
+    assert ("initramfs" in text) == (line.path != "/proc/cmdline")
 
 
 # What only a person can do
