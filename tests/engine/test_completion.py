@@ -1,8 +1,13 @@
 """Shell completion as the shells ask for it, and the first lines of --version."""
 
 import os
+import pty
+import re
+import select
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,11 +23,17 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
     return calls(capfd)
 
 
-def in_bash(folder: Path, line: str) -> list[str]:
-    """What bash offers behind these words; the last one is what stands there already."""
+def environment_in(folder: Path) -> dict[str, str]:
+    """Of a shell that finds the command gpudoctor, and no settings of a person."""
     program = folder / "gpudoctor"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m gpudoctor "$@"\n')
     program.chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "HOME": str(folder), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+
+
+def in_bash(folder: Path, line: str) -> list[str]:
+    """What bash offers behind these words; the last one is what stands there already."""
     script = (
         'source <(gpudoctor completion bash) || exit; IFS=, read -ra COMP_WORDS <<<"gpudoctor,$1"; '
         "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
@@ -30,8 +41,7 @@ def in_bash(folder: Path, line: str) -> list[str]:
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
     command = ["bash", "--norc", "-c", script, "-", line]
-    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment_in(folder), check=True)
     assert done.stderr == ""
     return done.stdout.split()
 
@@ -63,6 +73,70 @@ def test_bash_completes_whatever_has_names(tmp_path: Path, line: str, offered: l
         assert "pci.no-gpu" in found
     else:
         assert found == offered
+
+
+def in_zsh(folder: Path, line: str, awaited: str) -> str:
+    """What stands in a terminal with zsh after the line and two tabulators, when this has come, or a minute later."""
+    (folder / ".zshrc").write_text(
+        "PS1='ready> '\nautoload -Uz compinit\ncompinit -u -D\nsource <(gpudoctor completion zsh)\n"
+    )
+    terminal, end = pty.openpty()
+    zsh = subprocess.Popen(
+        ["setsid", "--ctty", "zsh", "-i"], env=environment_in(folder), stdin=end, stdout=end, stderr=end
+    )
+    os.close(end)
+    seen = ""
+    until = time.monotonic() + 60
+    try:
+        for text, answer in (("", "ready> "), (f"{line}\t\t", awaited)):
+            os.write(terminal, text.encode())
+            while answer not in seen and time.monotonic() < until:
+                if select.select([terminal], [], [], 0.5)[0]:
+                    # What moves the cursor and colours is taken out.
+                    seen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", os.read(terminal, 1 << 16).decode())
+    finally:
+        zsh.kill()
+        zsh.wait()
+        os.close(terminal)
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("gpudoctor chec", "gpudoctor check "),
+        ("gpudoctor check --format ju", "junit "),
+        ("gpudoctor explain driver.library-mis", "and the driver\N{RIGHT SINGLE QUOTATION MARK}s"),
+        ("gpudoctor hook z", "zypper "),
+    ],
+)
+def test_zsh_completes(tmp_path: Path, line: str, shown: str) -> None:
+    assert shown in in_zsh(tmp_path, line, shown)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes(tmp_path: Path) -> None:
+    lines = {
+        "gpudoctor chec": "check\tFind what is wrong",
+        "gpudoctor check --format ju": "junit\n",
+        "gpudoctor explain pci.no": "pci.no-gpu\tThe machine shows no NVIDIA GPU",
+        "gpudoctor check --root /et": "/etc/",
+    }
+    asked = "; echo ---; ".join(f"complete -C '{line}'" for line in lines)
+    done = subprocess.run(
+        ["fish", "-c", f"gpudoctor completion fish | source; {asked}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment_in(tmp_path),
+        check=True,
+    )
+    assert done.stderr == ""
+    for answer, expected in zip(done.stdout.split("---\n"), lines.values(), strict=True):
+        assert answer.startswith(expected)
 
 
 @pytest.mark.parametrize(

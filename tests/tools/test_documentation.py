@@ -1,5 +1,6 @@
 """The documentation: its commands run as they are written, its code is the example's, its links lead somewhere."""
 
+import json
 import re
 import subprocess
 import sys
@@ -120,6 +121,33 @@ def test_the_check_in_fifteen_lines_is_that_of_the_example() -> None:
     (first, *_) = blocks
     assert first.startswith("@check(")
     assert (EXAMPLE / "gpudoctor_scratch/checks.py").read_text("utf-8").endswith(first), "the whole check"
+
+
+@pytest.mark.parametrize(("ended", "drained"), [(0, False), (1, True), (3, False), (127, False)])
+def test_slurm_drains_a_node_for_its_gpu_and_for_nothing_else(place: Path, ended: int, drained: bool) -> None:
+    prolog, health = (block for block in code("recipes.md", "sh") if "--exit-map slurm" in block)
+    for name, lines in (
+        ("gpudoctor", f"echo 'pci.no-gpu: gone'\nexit {ended}"),
+        ("scontrol", f"printf '%s\\n' \"$@\" >>{place}/told"),
+    ):
+        (place / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (place / name).chmod(0o755)
+    environment = {"PATH": f"{place}:/usr/bin:/bin", "SLURMD_NODENAME": "n1"}
+    ends = [subprocess.run(["sh", "-c", one], env=environment, check=False).returncode for one in (prolog, health)]
+    assert ends == [int(drained), 0]
+    told = (place / "told").read_text().splitlines() if drained else []
+    assert told == (["update", "nodename=n1", "state=drain", "reason=pci.no-gpu: gone"] if drained else [])
+    assert (place / "told").exists() == drained
+
+
+def test_node_problem_detector_is_told_how_to_call(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (text,) = code("recipes.md", "json")
+    configuration = json.loads(text)
+    (condition,), (rule,) = configuration["conditions"], configuration["rules"]
+    assert (configuration["plugin"], rule["condition"]) == ("custom", condition["type"])
+    done = calls(capfd)(*rule["args"], "--snapshot", "before.json")
+    assert (done.code, done.out[:22]) == (1, "kernel.headers-missing")
+    assert len(done.out.strip().encode()) <= configuration["pluginConfig"]["max_output_length"]
 
 
 def test_the_code_beside_the_json_report_finds_the_cause(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
