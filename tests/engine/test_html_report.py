@@ -88,6 +88,12 @@ def test_the_cause_comes_first_then_what_it_explains_then_what_to_do_and_the_pro
     assert said.index("It explains") < said.index("What to do") < said.index("Proof")
 
 
+def test_without_a_style_sheet_no_two_words_stick_together(headers: Any, sick: str) -> None:
+    labels = [*headers.query(".labels"), *read_page(sick).query(".untold .labels")]
+    said = {" ".join(one.to_text(separator="", strip=False).split()) for one in labels}
+    assert {"error kernel.headers-missing", "unknown It keeps this machine from being called fine."} <= said
+
+
 def test_the_command_of_a_finding_shows_the_repair(headers: Any) -> None:
     (line,) = texts(headers, "pre.command")
     program, *arguments = line.split()

@@ -92,7 +92,8 @@ def _finding(ranked: Ranked, report: Report, anchor: str) -> Element:
 
 
 def _labels(kind: str, word: str, id: str) -> Element:
-    return element("div", badge(kind, word), element("code", id, class_="id"), class_="labels")
+    # The blank is for whoever copies it, or has no style sheet.
+    return element("div", badge(kind, word), " ", element("code", id, class_="id"), class_="labels")
 
 
 def _consequences(ranked: Ranked, outcomes: Sequence[Outcome]) -> Element | None:
@@ -165,7 +166,7 @@ def _unknown(reason: str, members: Sequence[Outcome]) -> Element:
         element(
             "div",
             badge("unknown", "unknown"),
-            _WEIGHTY if matters else None,
+            f" {_WEIGHTY}" if matters else None,
             class_="labels",
         ),
         element("h3", *prose(reason)),
