@@ -20,7 +20,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 pytestmark = pytest.mark.slow
 
-RECIPES = (TREE / "docs/recipes.md").read_text("utf-8")
 BROKEN, HEALTHY = MACHINES / "bookworm-kernel-upgraded-no-headers.json", MACHINES / "bookworm-healthy.json"
 
 
@@ -31,8 +30,10 @@ def written(machine: Path, file: Path) -> Path:
     return file
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", RECIPES, re.DOTALL | re.MULTILINE)
+def block(language: str, begin: str = "") -> str:
+    """The one in this language that begins so."""
+    recipes = (TREE / "docs/recipes.md").read_text("utf-8")
+    (found,) = re.findall(rf"^```{language}\n({begin}.*?)^```$", recipes, re.DOTALL | re.MULTILINE)
     return str(found)
 
 
@@ -211,8 +212,11 @@ service_perfdata_file_mode=a
 @pytest.mark.skipif(shutil.which("nagios4") is None, reason="nagios4-core is not installed")
 def test_nagios_runs_the_command_of_the_documentation(tmp_path: Path) -> None:
     arguments = {"broken": f"--snapshot {BROKEN}", "healthy": f"--snapshot {HEALTHY}", "wrong": "--no-such-option"}
-    (shown,) = (one for one in re.findall(r"^```\n(define command.*?)^```$", RECIPES, re.DOTALL | re.MULTILINE))
-    command = shown.replace("/usr/local/bin/gpudoctor", " ".join(GPUDOCTOR)).replace("nagios\n", "nagios $ARG1$\n")
+    command = (
+        block("", "define command")
+        .replace("/usr/local/bin/gpudoctor", " ".join(GPUDOCTOR))
+        .replace("nagios\n", "nagios $ARG1$\n")
+    )
     services = "".join(SERVICE.format(name=name, arguments=words) for name, words in arguments.items())
     (tmp_path / "objects.cfg").write_text(OBJECTS.format(services=services, command=command))
     (tmp_path / "nagios.cfg").write_text(MAIN.format(folder=tmp_path, user=os.geteuid(), group=os.getegid()))
@@ -235,7 +239,7 @@ def test_nagios_runs_the_command_of_the_documentation(tmp_path: Path) -> None:
             time.sleep(0.2)
     finally:
         nagios.terminate()
-        nagios.wait(30)
+        nagios.wait(60)
     lines = dict(line.split("|", 1) for line in perfdata.read_text().splitlines())
     assert lines["broken"].startswith("CRITICAL|GPU CRITICAL - kernel.headers-missing: The headers of kernel")
     assert "|errors=1;;0;0 warnings=0;0;;0 " in lines["broken"]
