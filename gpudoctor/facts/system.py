@@ -47,7 +47,7 @@ class Confinement(NamedTuple):
     container: str  # "docker", "podman", "lxc", "kubernetes", "containerd", "enroot", "apptainer"..., "" outside
     wsl: bool
     batch_job: bool = False  # of Slurm and its like, which give a job some of the machine's GPUs and hide the others
-    driver_container: bool = False  # the driver is here for containers only: NVIDIA's GPU operator brought it in one
+    driver_container: bool = False  # the driver is here for containers only: NVIDIA's GPU operator or GKE brought it
 
 
 class Identity(NamedTuple):
@@ -133,12 +133,16 @@ def confinement(host: Host) -> Confinement:
     )
 
 
+# Drivers that are there for containers only, out of the way of the host's own programs.
+_FOR_CONTAINERS = (
+    "/run/nvidia/driver/usr/bin/nvidia-smi",  # where the GPU operator shows the root of its driver's container
+    "/home/kubernetes/bin/nvidia/bin/nvidia-smi",  # where GKE's installer puts it on a node
+    "/var/lib/nvidia/bin/nvidia-smi",  # where Container-Optimized OS itself does
+)
+
+
 def _has_driver_container(host: Host) -> bool:
-    """The GPU operator shows the root of its driver's container here."""
-    try:
-        return host.status("/run/nvidia/driver/usr/bin/nvidia-smi") is not None
-    except Unavailable:
-        return False
+    return any(quietly(host.status, path) is not None for path in _FOR_CONTAINERS)
 
 
 _BATCH_SYSTEMS = ("/slurm", "/pbs_jobs", "/pbspro", "/lsf/", "/htcondor")
