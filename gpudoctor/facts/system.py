@@ -16,6 +16,15 @@ class OperatingSystem(NamedTuple):
     version: str  # "24.04", "12", "" for rolling ones
     pretty_name: str
     family: str  # "debian", "fedora" (with RHEL and its likes), "suse", "arch", "" if unknown
+    like: tuple[str, ...] = ()  # the distributions that it is made from: ("ubuntu", "debian")
+    ostree: bool = False  # it changes as one image, through rpm-ostree: Silverblue, CoreOS, Bazzite
+
+    @property
+    def of_debian(self) -> bool:
+        """Are its packages Debian's, as those of Kali and Devuan are, rather than Ubuntu's?"""
+        if self.family != "debian" or self.id == "debian":
+            return self.family == "debian"
+        return bool(self.like) and "ubuntu" not in (self.id, *self.like)
 
 
 class Compiler(NamedTuple):
@@ -79,9 +88,10 @@ def operating_system(host: Host) -> OperatingSystem:
     """From /etc/os-release or /usr/lib/os-release; unknown where neither is there."""
     text = host.read("/etc/os-release") or host.read("/usr/lib/os-release") or ""
     values = plain_settings(text)
-    names = [values.get("ID", ""), *values.get("ID_LIKE", "").split()]
-    family = next((FAMILIES[name] for name in names if name in FAMILIES), "")
-    return OperatingSystem(names[0], values.get("VERSION_ID", ""), values.get("PRETTY_NAME", names[0]), family)
+    name, like = values.get("ID", ""), tuple(values.get("ID_LIKE", "").split())
+    family = next((FAMILIES[one] for one in (name, *like) if one in FAMILIES), "")
+    ostree = family == "fedora" and ("OSTREE_VERSION" in values or bool(quietly(host.exists, "/ostree")))
+    return OperatingSystem(name, values.get("VERSION_ID", ""), values.get("PRETTY_NAME", name), family, like, ostree)
 
 
 @fact
