@@ -11,9 +11,9 @@ from ._gpus import Need
 _STREAMS = ("8", "9", "2023")
 _OF_ONE_IMAGE = {
     "cos": ": `cos-extensions install gpu`; on GKE let the node pool install it",
-    "nixos": ': `services.xserver.videoDrivers = [ "nvidia" ];` and `hardware.nvidia.open`, then rebuild',
+    "nixos": ': `services.xserver.videoDrivers = [ "nvidia" ];` and `hardware.nvidia.open`, then rebuild and restart',
     "flatcar": ": Flatcar's prebuilt system extension for NVIDIA, or its nvidia.service",
-    "bottlerocket": ": boot a variant whose name ends in -nvidia",
+    "bottlerocket": ": start a variant whose name ends in -nvidia",
 }
 
 
@@ -21,7 +21,8 @@ def install_driver(system: OperatingSystem, kernel: Kernel, packages: Packages |
     """The sentence; where nothing is known of the distribution, what is right everywhere."""
     if system.id in _OF_ONE_IMAGE:
         return f"Install the driver{_OF_ONE_IMAGE[system.id]}."
-    return f"Install the driver from the packages of your distribution{_how(system, kernel, packages, need)}."
+    how = _how(system, kernel, packages, need)
+    return f"Install the driver from the packages of your distribution{how}; then restart."
 
 
 def _how(system: OperatingSystem, kernel: Kernel, packages: Packages | Unavailable, need: Need | None) -> str:
@@ -45,7 +46,7 @@ def _how(system: OperatingSystem, kernel: Kernel, packages: Packages | Unavailab
             names = f"nvidia-{old}xx-dkms` of the AUR" if old else "pacman -Syu nvidia-open nvidia-utils`"
             return f": `{names}"
         case _:
-            return ""
+            return ", from NVIDIA's repository: nvidia-open" if system.id == "azurelinux" else ""
 
 
 _FUSION = "akmod-nvidia xorg-x11-drv-nvidia-cuda"

@@ -8,9 +8,10 @@ from gpudoctor.facts.kernel_headers import flavour_to_follow, header_packages
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.system import OperatingSystem
 
-_WHOLE_IMAGE = (
+# Where a system changes as one image, nothing is built or put back for the kernel that runs.
+WHOLE_IMAGE = (
     "Bring the whole image up to date (`rpm-ostree upgrade`) and restart: the kernel, its headers and the driver's "
-    "module come together in it."
+    "module come together in it. If that brings no module, `rpm-ostree rollback` goes back to the image before."
 )
 _DATABASES = {"dpkg": "/var/lib/dpkg/status", "rpm": "rpm database", "pacman": "/var/lib/pacman/local"}
 
@@ -65,7 +66,7 @@ def install_headers(release: str, system: OperatingSystem, packages: Packages | 
                 f"if that version is gone from the archive, take the newest kernel together with its headers."
             )
         case "fedora" if system.ostree:
-            return _WHOLE_IMAGE
+            return WHOLE_IMAGE
         case "fedora":
             return (
                 f"Install {exact} (`dnf install {exact}`), and {follow} so that every later kernel brings it; "

@@ -69,8 +69,8 @@ def no_gpu(
     )
     if confinement.container:
         remedy = (
-            "Run gpudoctor on the host: this container sees no GPU on the bus, where mostly all of the host's are "
-            "seen. If none is meant to be here, say so with --expect-gpus 0."
+            "Run gpudoctor on the host: a container mostly sees all GPUs of its host on the bus, and this one sees "
+            "none. If none is meant to be here, say so with --expect-gpus 0."
         )
     yield Finding(
         "There is no NVIDIA GPU on the PCI bus.",

@@ -95,7 +95,7 @@ def install_driver(
     own_way = not manager.kind or (manager.kind == "dnf" and system.id != "fedora")
     how = f"{_how(manager, system, kind == 'open kernel modules')}{wanted}"
     yield Step(
-        Manual(f"{told[0]} Then restart." if told and own_way else how),
+        Manual(told[0] if told and own_way else how),
         f"No driver is installed for {gpus.gpus[0].label}, and which branch and origin it comes from is its owner's "
         "choice: it decides what every later upgrade brings.",
         Phase.INSTALL,

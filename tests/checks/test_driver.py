@@ -83,7 +83,7 @@ def test_the_headers_are_those_of_this_kernel(release: str, headers: str) -> Non
         (OperatingSystem("arch", "", "Arch", "arch"), PASCAL, "`nvidia-580xx-dkms` of the AUR"),
         (OperatingSystem("nixos", "25.05", "NixOS", ""), BLACKWELL, "`hardware.nvidia.open`"),
         (OperatingSystem("cos", "121", "Container-Optimized OS", ""), BLACKWELL, "`cos-extensions install gpu`"),
-        (OperatingSystem("gentoo", "", "Gentoo", ""), BLACKWELL, "from the packages of your distribution."),
+        (OperatingSystem("gentoo", "", "Gentoo", ""), BLACKWELL, "packages of your distribution; then restart."),
     ],
     ids=lambda value: value.id if isinstance(value, OperatingSystem) else None,
 )
