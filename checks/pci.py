@@ -72,10 +72,13 @@ def no_gpu(
             "Run gpudoctor on the host: a container mostly sees all GPUs of its host on the bus, and this one sees "
             "none. If none is meant to be here, say so with --expect-gpus 0."
         )
+    if gpus.of_amd:
+        remedy = f"gpudoctor looks after NVIDIA's GPUs alone, and this machine has AMD's. {remedy}"
+    others = f"; of AMD: {', '.join(gpus.of_amd)}" if gpus.of_amd else ""
     yield Finding(
         "There is no NVIDIA GPU on the PCI bus.",
         "",
-        (Evidence(_BUS, f"no device of vendor 10de with a display class{switches}"),),
+        (Evidence(_BUS, f"no device of vendor 10de with a display class{switches}{others}"),),
         remedy,
     )
 
