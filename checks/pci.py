@@ -65,12 +65,12 @@ def no_gpu(
     switches = f"; {gpus.nvswitches} NVSwitches are there" if gpus.nvswitches else ""
     remedy = (
         "On real hardware check seat, power cables and slot of the GPU; a virtual machine must be given one. If none "
-        "is meant to be here, say so with --expect-gpus 0."
+        "is meant to be here, `gpudoctor check --expect-gpus 0` says so."
     )
     if confinement.container:
         remedy = (
             "Run gpudoctor on the host: a container mostly sees all GPUs of its host on the bus, and this one sees "
-            "none. If none is meant to be here, say so with --expect-gpus 0."
+            "none. If none is meant to be here, `gpudoctor check --expect-gpus 0` says so."
         )
     if gpus.of_amd:
         remedy = f"gpudoctor looks after NVIDIA's GPUs alone, and this machine has AMD's. {remedy}"

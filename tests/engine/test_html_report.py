@@ -88,6 +88,10 @@ def test_the_cause_comes_first_then_what_it_explains_then_what_to_do_and_the_pro
     assert said.index("It explains") < said.index("What to do") < said.index("Proof")
 
 
+def test_what_an_old_snapshot_was_not_asked_for_is_one_reason(headers: Any) -> None:
+    assert texts(headers, ".untold h3") == ["not in the snapshot: gpudoctor did not ask for this when it was recorded"]
+
+
 def test_the_command_of_a_finding_shows_the_repair(headers: Any) -> None:
     (line,) = texts(headers, "pre.command")
     program, *arguments = line.split()
