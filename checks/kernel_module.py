@@ -273,6 +273,8 @@ def _remedy(
             f"of later kernels: `sh NVIDIA-Linux-x86_64-{version or 'VERSION'}.run --kernel-name={bare.release} --dkms`"
             f" (with --dkms the next kernels get their module by themselves){bare.load}.{bare.fallback}"
         ).lstrip()
+    if source is None and system.id == "gentoo":
+        return f"Build it for this kernel, as after each change of kernels: `emerge @module-rebuild`{bare.load}."
     if source is None:
         version = versions.user_space or versions.packaged
         return (

@@ -1,0 +1,63 @@
+"""Gentoo and NixOS, whose packages nobody knows here: the libraries on the disk tell that a driver is wanted."""
+
+import shutil
+from pathlib import Path
+
+import healthy_machines
+import healthy_rolling as rolling
+import pytest
+from diagnoses import diagnosed
+from healthy_machines import DESKTOP, Running
+
+OLD, NEW = "580.82.07", "580.95.05"
+GENTOO = "6.12.57-gentoo-dist"
+
+
+def after_a_restart(folder: Path) -> Running:
+    """The same disk, with nothing of the driver in memory."""
+    for path in ("proc/driver/nvidia/version", "sys/module/nvidia/version"):
+        (folder / path).unlink()
+    (folder / "proc/modules").write_text("ext4 1 1 - Live 0x0\n")
+    (folder / "dev/kmsg").write_text("6,0,0,-;Linux version\n")
+    uevent = folder / f"sys/bus/pci/devices/{DESKTOP.address}/uevent"
+    uevent.write_text(uevent.read_text().replace("DRIVER=nvidia\n", ""))
+    return Running(str(folder), no_answer="nothing is loaded")
+
+
+def test_a_new_kernel_of_gentoo_without_its_module(tmp_path: Path) -> None:
+    rolling.gentoo(tmp_path, 0)
+    shutil.rmtree(tmp_path / f"lib/modules/{GENTOO}/video")
+    (tmp_path / f"lib/modules/{GENTOO}/modules.dep").write_text("")
+    seen = diagnosed(after_a_restart(tmp_path))
+    assert seen.found == ["kernel.module-missing"]
+    assert f"library /usr/lib64/libcuda.so.{NEW}" in seen.proof
+    assert "`emerge @module-rebuild`" in seen.first.remedy
+
+
+def test_a_driver_that_nixos_has_switched_to_waits_for_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*words: object) -> dict[str, dict[str, object]]:
+        said = healthy_machines.answers([DESKTOP], NEW, "/nix/store/0a1b2c3d-nvidia-x11-580.95.05-6.12.57/lib")
+        said["nvml"] |= {"return_code": 18, "return_name": "NVML_ERROR_LIB_RM_VERSION_MISMATCH", "gpus": []}
+        said["cuda"] |= {"return_code": 803, "return_name": "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "device_count": 0}
+        return said
+
+    monkeypatch.setattr(rolling, "answers", refused)
+    machine = rolling.nixos(tmp_path, 0)
+    version = tmp_path / "proc/driver/nvidia/version"
+    version.write_text(version.read_text().replace(NEW, OLD))
+    (tmp_path / "sys/module/nvidia/version").write_text(f"{OLD}\n")
+    seen = diagnosed(machine)
+    assert seen.found == ["driver.library-mismatch"]
+    assert (
+        f"/run/current-system/kernel-modules/lib/modules/6.12.57/kernel/drivers/video/nvidia.ko.xz: {NEW}" in seen.proof
+    )
+    assert seen.first.remedy.startswith("Reboot: until then modprobe goes on")
+    assert seen.fixes == ["reboot"]  # modprobe would load the old one again
+
+
+def test_a_module_of_nixos_that_is_not_loaded(tmp_path: Path) -> None:
+    rolling.nixos(tmp_path, 0)
+    seen = diagnosed(after_a_restart(tmp_path))
+    assert seen.found == ["kernel.module-not-loaded"]
