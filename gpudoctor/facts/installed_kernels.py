@@ -60,8 +60,10 @@ def installed_kernels(host: Host) -> InstalledKernels:
 
 def modules_folder(host: Host) -> str:
     """Where folders of modules lie, one for each kernel."""
-    if host.list("/lib/modules") is None and quietly(host.list, _GENERATION):
-        return _GENERATION
+    if host.list("/lib/modules") is None:
+        generation = quietly(host.list, _GENERATION)
+        if generation:
+            return _GENERATION
     return "/lib/modules"
 
 

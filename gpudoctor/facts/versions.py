@@ -1,5 +1,7 @@
 """The four driver versions that explain most broken machines, and whether a driver is wanted here at all."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from gpudoctor.facts.dkms import Dkms
@@ -72,11 +74,15 @@ def driver_versions(
 
 @fact
 def driver_wanted(
-    packages: Packages | Unavailable, dkms: Dkms, runfile: RunfileTraces, libraries: DriverLibraries | Unavailable
+    packages: Packages | Unavailable,
+    dkms: Dkms,
+    runfile: RunfileTraces,
+    libraries: DriverLibraries | Unavailable,
+    files: ModuleFiles | Unavailable,
 ) -> DriverWanted:
     """From what is installed; a package manager that cannot be read leaves the others to decide.
 
-    Libraries count where nothing else tells, as on Gentoo and NixOS, whose packages nobody knows here.
+    Libraries and modules count where nothing else tells, as on Gentoo and NixOS, whose packages nobody knows here.
     """
     reasons = []
     if isinstance(packages, Packages):
@@ -84,7 +90,12 @@ def driver_wanted(
         reasons += [f"package {member.name}" for member in driver[:3]]
     reasons += [f"DKMS source {source.module}/{source.version}" for source in dkms.sources]
     reasons += [f"installer trace {path}" for path in runfile.paths[:1]]
-    if not reasons and isinstance(libraries, DriverLibraries):
+    return DriverWanted(tuple(reasons or _lying_there(libraries, files)))
+
+
+def _lying_there(libraries: DriverLibraries | Unavailable, files: ModuleFiles | Unavailable) -> Iterator[str]:
+    if isinstance(libraries, DriverLibraries):
         own = (one for one in libraries.libraries if one.version and "/compat" not in one.real_path)
-        reasons += [f"library {one.real_path}" for one in own][:1]
-    return DriverWanted(tuple(reasons))
+        yield from (f"library {one.real_path}" for one in islice(own, 1))
+    if isinstance(files, ModuleFiles):
+        yield from (f"module {file.path}" for file in files.files[:1])
