@@ -6,9 +6,11 @@ from pathlib import Path
 import healthy_machines
 import healthy_rolling as rolling
 import pytest
+from command_line import calls
 from diagnoses import diagnosed
 from healthy_machines import DESKTOP, Running, bus, listed, running
 from healthy_parts import gsp, kernel, libraries, modules, system
+from recorded_machines import recorded
 
 OLD, NEW = "580.82.07", "580.95.05"
 GENTOO = "6.12.57-gentoo-dist"
@@ -25,14 +27,26 @@ def after_a_restart(folder: Path) -> Running:
     return Running(str(folder), no_answer="nothing is loaded")
 
 
+def new_kernel_of_gentoo(folder: Path) -> Running:
+    rolling.gentoo(folder, 0)
+    shutil.rmtree(folder / f"lib/modules/{GENTOO}/video")
+    (folder / f"lib/modules/{GENTOO}/modules.dep").write_text("")
+    return after_a_restart(folder)
+
+
 def test_a_new_kernel_of_gentoo_without_its_module(tmp_path: Path) -> None:
-    rolling.gentoo(tmp_path, 0)
-    shutil.rmtree(tmp_path / f"lib/modules/{GENTOO}/video")
-    (tmp_path / f"lib/modules/{GENTOO}/modules.dep").write_text("")
-    seen = diagnosed(after_a_restart(tmp_path))
+    seen = diagnosed(new_kernel_of_gentoo(tmp_path))
     assert seen.found == ["kernel.module-missing"]
     assert f"library /usr/lib64/libcuda.so.{NEW}" in seen.proof
     assert "`emerge @module-rebuild`" in seen.first.remedy
+
+
+def test_what_no_fix_cures_here_is_left_to_a_person_with_the_remedy(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    snapshot = recorded(new_kernel_of_gentoo(tmp_path / "disk"), tmp_path / "gentoo.json")
+    shown = calls(capfd)("fix", "--dry-run", "--snapshot", str(snapshot))
+    assert "Left for a person: kernel.module-missing. Build it for this kernel" in " ".join(shown.out.split())
 
 
 def test_a_driver_that_nixos_has_switched_to_waits_for_a_restart(
