@@ -268,6 +268,14 @@ def test_explain_by_id_by_message_and_the_list() -> None:
     assert "kernel.headers-missing" in gpudoctor("explain").stdout
 
 
+@pytest.mark.parametrize("place", ["ostree/deploy/fedora/deploy/0a1b.0", "@", "root"])
+def test_a_disk_whose_roots_lie_deeper(tmp_path: Path, place: str) -> None:
+    (tmp_path / place / "usr").mkdir(parents=True)
+    done = gpudoctor("check", "--root", str(tmp_path))
+    assert done.returncode == 3
+    assert f"is {tmp_path / place} meant?" in done.stderr
+
+
 def test_explain_by_a_pattern_as_only_has_it() -> None:
     shown = gpudoctor("explain", "pci.*").stdout
     assert "pci.no-gpu" in shown
