@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gpudoctor.host import Host
+from gpudoctor.host import Host, quietly
 from gpudoctor.registry import fact
 
 # Who holds these means to hand the GPU to a virtual machine.
@@ -59,7 +59,8 @@ def pci_gpus(host: Host) -> PciGpus:
             continue
         if device_class == "0680":
             nvswitches += 1
-        elif device_class.startswith("03"):
+        # A part of a GPU that is made for virtual machines (SR-IOV) leads to the whole, and NVML lists only that.
+        elif device_class.startswith("03") and not quietly(host.link, f"{_BUS}/{address}/physfn"):
             gpus.append(_gpu(host, address, device.lower(), values.get("DRIVER", "")))
     return PciGpus(tuple(gpus), nvswitches, tuple(of_amd))
 

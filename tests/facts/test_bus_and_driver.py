@@ -67,6 +67,16 @@ def test_gpus_on_the_bus() -> None:
     assert (unknown.regions, unknown.unassigned) == (((0xC0000000, 0x1000000),), (1,))
 
 
+def test_what_is_made_of_a_gpu_for_virtual_machines_is_no_gpu_of_this_one() -> None:
+    answers: dict[str, Json] = {
+        "list /sys/bus/pci/devices": ["0000:19:00.0", "0000:19:00.4"],
+        **_device("0000:19:00.0", H200, resource=RESOURCES),
+        **_device("0000:19:00.4", H200, resource=RESOURCES),
+        "link /sys/bus/pci/devices/0000:19:00.4/physfn": "../0000:19:00.0",
+    }
+    assert [gpu.address for gpu in _facts(answers).get(PciGpus).gpus] == ["0000:19:00.0"]
+
+
 def test_a_sleeping_gpu_is_not_woken_up() -> None:
     answers: dict[str, Json] = {
         "list /sys/bus/pci/devices": ["0000:01:00.0"],
