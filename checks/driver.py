@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNodes
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
@@ -46,6 +47,7 @@ def not_installed(
     files: ModuleFiles,
     system: OperatingSystem,
     packages: Packages | Unavailable,
+    expected: ExpectedGpus,
 ) -> Iterator[Finding]:
     """There is an NVIDIA GPU in the machine, and no NVIDIA driver was ever installed.
 
@@ -67,6 +69,8 @@ def not_installed(
     mine = own_gpus(gpus)
     if not mine or wanted.reasons or loaded.loaded or libraries.libraries or files.of(kernel.release):
         return
+    if expected.number == 0:  # it shows a screen, and nobody means to compute on it
+        return
     names = ", ".join(dict.fromkeys(gpu.label for gpu in mine))
     need = need_of(mine)
     if need is None:
@@ -84,7 +88,8 @@ def not_installed(
             Evidence("installed packages", "none brings an NVIDIA driver; no DKMS source, no trace of an installer"),
             Evidence("/etc/ld.so.cache", "no libcuda.so.1, no libnvidia-ml.so.1"),
         ),
-        f"{install_driver(system, kernel, packages, need)}{fit}",
+        f"{install_driver(system, kernel, packages, need)}{fit} If nobody means to compute on it, "
+        "`gpudoctor check --expect-gpus 0` says so.",
     )
 
 

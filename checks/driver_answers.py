@@ -230,8 +230,8 @@ def gpu_missing_in_nvml(
                 f"{named(gpu)} has no driver, while the NVIDIA driver serves others here.",
                 gpu.address,
                 evidence,
-                f"{SEE_LOG} (look for {gpu.address}): the driver could not start it. If it was taken away on purpose, "
-                "--expect-gpus says how many are meant to answer.",
+                f"Mostly the driver could not start it. {SEE_LOG} (look for {gpu.address}). If it was taken away on "
+                f"purpose, `gpudoctor check --expect-gpus {len(answers)}` says so.",
                 Severity.INFO if enough else None,
             )
 

@@ -22,6 +22,7 @@ from gpu_machines import (
 )
 
 from gpudoctor import Severity
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Kernel, OperatingSystem
@@ -91,6 +92,12 @@ def test_each_distribution_has_its_own_way_to_a_driver(system: OperatingSystem, 
     found = finding(NOT_INSTALLED, PciGpus((gpu(device),)), system, *BARE)
     assert told in found.remedy
     assert ("RPM Fusion" in found.remedy) is (system.id in ("fedora", "bazzite"))
+
+
+def test_a_gpu_for_the_screen_alone_needs_no_driver() -> None:
+    nouveau = PciGpus((gpu(driver="nouveau"),))
+    assert "--expect-gpus 0" in finding(NOT_INSTALLED, nouveau, *BARE).remedy
+    assert status(NOT_INSTALLED, nouveau, *BARE, ExpectedGpus(0)) is Status.OK
 
 
 def test_two_gpus_that_no_single_driver_serves() -> None:
