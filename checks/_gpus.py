@@ -157,7 +157,7 @@ def driver_package(system: OperatingSystem, flavour: str, branch: int) -> str:
     """The name of the package that brings this flavour, as a clause: " (nvidia-driver-580-open)", "" if unknown."""
     open_modules = flavour == "open"
     match system.family:
-        case "debian" if system.id == "debian":
+        case "debian" if system.of_debian:
             return " (nvidia-open-kernel-dkms)" if open_modules else " (nvidia-kernel-dkms)"
         case "debian":
             return f" (nvidia-driver-{branch}-open)" if open_modules else f" (nvidia-driver-{branch})"

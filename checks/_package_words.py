@@ -8,6 +8,11 @@ from gpudoctor.facts.kernel_headers import flavour_to_follow, header_packages
 from gpudoctor.facts.packages import Package, Packages
 from gpudoctor.facts.system import OperatingSystem
 
+# Where a system changes as one image, nothing is built or put back for the kernel that runs.
+WHOLE_IMAGE = (
+    "Bring the whole image up to date (`rpm-ostree upgrade`) and restart: the kernel, its headers and the driver's "
+    "module come together in it. If that brings no module, `rpm-ostree rollback` goes back to the image before."
+)
 _DATABASES = {"dpkg": "/var/lib/dpkg/status", "rpm": "rpm database", "pacman": "/var/lib/pacman/local"}
 
 
@@ -31,9 +36,9 @@ def states_of(packages: Packages, chosen: Iterable[Package]) -> Evidence:
 
 
 def manager_of(packages: Packages, system: OperatingSystem) -> str:
-    """The command: "apt-get", "dnf", "zypper", "pacman", "" unknown."""
+    """The command: "apt-get", "dnf", "rpm-ostree", "zypper", "pacman", "" unknown."""
     if packages.manager == "rpm":
-        return "zypper" if system.family == "suse" else "dnf"
+        return "zypper" if system.family == "suse" else "rpm-ostree" if system.ostree else "dnf"
     return {"dpkg": "apt-get", "pacman": "pacman"}.get(packages.manager, "")
 
 
@@ -41,7 +46,7 @@ def install(manager: str, names: Sequence[str]) -> str:
     """A command in backticks that installs or upgrades these packages."""
     words = " ".join(dict.fromkeys(names))
     match manager:
-        case "apt-get" | "dnf" | "zypper":
+        case "apt-get" | "dnf" | "rpm-ostree" | "zypper":
             return f"`{manager} install {words}`"
         case "pacman":
             return f"`pacman -Syu {words}`"
@@ -60,6 +65,8 @@ def install_headers(release: str, system: OperatingSystem, packages: Packages | 
                 f"Install {exact} (`apt install {exact}`), and {follow} so that every later kernel brings its headers; "
                 f"if that version is gone from the archive, take the newest kernel together with its headers."
             )
+        case "fedora" if system.ostree:
+            return WHOLE_IMAGE
         case "fedora":
             return (
                 f"Install {exact} (`dnf install {exact}`), and {follow} so that every later kernel brings it; "
@@ -87,6 +94,8 @@ def align(manager: str, names: Sequence[str]) -> str:
             return f"`dnf distro-sync {' '.join(dict.fromkeys(names))}`"
         case "pacman":
             return "`pacman -Syu`"
+        case "rpm-ostree":
+            return "`rpm-ostree upgrade`"
         case _:
             return install(manager, names)
 
@@ -103,6 +112,8 @@ def reinstall(manager: str, names: Sequence[str]) -> str:
             return f"`zypper install --force {words}`"
         case "pacman":
             return f"`pacman -S {words}`"
+        case "rpm-ostree":
+            return "`rpm-ostree upgrade`"  # its files cannot be changed, only its image
         case _:
             return f"reinstall {words}"
 
@@ -113,7 +124,7 @@ def verify(manager: str, names: Sequence[str]) -> str:
     match manager:
         case "apt-get":
             return f"`dpkg -V {words}`"
-        case "dnf" | "zypper":
+        case "dnf" | "rpm-ostree" | "zypper":
             return f"`rpm -V {words}`"
         case "pacman":
             return f"`pacman -Qkk {words}`"
@@ -127,6 +138,8 @@ def remove(manager: str, names: Sequence[str]) -> str:
     match manager:
         case "apt-get" | "dnf" | "zypper":
             return f"`{manager} remove {words}`"
+        case "rpm-ostree":
+            return f"`rpm-ostree uninstall {words}`"
         case "pacman":
             return f"`pacman -R {words}`"
         case _:

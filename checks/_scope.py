@@ -7,7 +7,9 @@ from gpudoctor.facts.system import Confinement
 def driver_for_programs_here(confinement: Confinement) -> None:
     """Raises NotApplicable where no program outside of containers is meant to reach the GPU."""
     if confinement.driver_container:
-        raise NotApplicable("the driver came in a container (GPU operator): ask in a container that was given a GPU")
+        raise NotApplicable(
+            "the driver is here for containers only (GPU operator, GKE): ask in a container that was given a GPU"
+        )
 
 
 def own_driver(confinement: Confinement) -> None:

@@ -18,6 +18,7 @@ RESTART_HELPS = r"\brestart\w* (the |docker |my |this )*containers? (\w+ )?(fix|
 STARTED = r"(docker|podman|nerdctl)( container)? (run|exec|create)\b|docker[ -]compose|docker build"
 GPU_ASKED = r"--gpus|--runtime[= ]nvidia|nvidia\.com/gpu|driver: nvidia|gpus: all|capabilities: ?\[|runtime: nvidia"
 WSL = r"\bWSL[12]?\b|microsoft-standard|/usr/lib/wsl|/dev/dxg"
+MAC = r"\bmacOS\b|\bMac OS X\b|\bMacBook|\bApple (M\d|Silicon)"
 SNAP = r"snap install docker|/snap/bin/docker|/var/snap/docker|snap\.docker|docker.{0,40}\bsnap\b|\bsnap\b.{0,30}docker"
 DESKTOP = r"docker[ -]desktop|desktop-linux"
 AFTER_SLEEP = (

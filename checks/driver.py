@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, likely
 from gpudoctor.facts.answers import Cuda, Nvml
 from gpudoctor.facts.devices import DeviceNodes
-from gpudoctor.facts.kernel_headers import flavour_to_follow
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.loaded import LoadedDriver
@@ -14,6 +14,7 @@ from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverWanted
 
+from ._first_driver import install_driver
 from ._gpus import need_of, own_gpus
 from ._return_codes import LIBRARY_NOT_FOUND
 from ._scope import driver_for_programs_here, own_driver
@@ -46,6 +47,7 @@ def not_installed(
     files: ModuleFiles,
     system: OperatingSystem,
     packages: Packages | Unavailable,
+    expected: ExpectedGpus,
 ) -> Iterator[Finding]:
     """There is an NVIDIA GPU in the machine, and no NVIDIA driver was ever installed.
 
@@ -67,6 +69,8 @@ def not_installed(
     mine = own_gpus(gpus)
     if not mine or wanted.reasons or loaded.loaded or libraries.libraries or files.of(kernel.release):
         return
+    if expected.number == 0:  # it shows a screen, and nobody means to compute on it
+        return
     names = ", ".join(dict.fromkeys(gpu.label for gpu in mine))
     need = need_of(mine)
     if need is None:
@@ -84,23 +88,9 @@ def not_installed(
             Evidence("installed packages", "none brings an NVIDIA driver; no DKMS source, no trace of an installer"),
             Evidence("/etc/ld.so.cache", "no libcuda.so.1, no libnvidia-ml.so.1"),
         ),
-        f"Install the driver from the packages of your distribution{_how_to_install(system, kernel, packages)}.{fit}",
+        f"{install_driver(system, kernel, packages, need)}{fit} If nobody means to compute on it, "
+        "`gpudoctor check --expect-gpus 0` says so.",
     )
-
-
-def _how_to_install(system: OperatingSystem, kernel: Kernel, packages: Packages | Unavailable) -> str:
-    match system.family:
-        case "debian" if system.id == "debian":
-            headers = f"linux-headers-{flavour_to_follow(kernel.release, packages)}"
-            return f": add non-free to the apt sources, then `apt install {headers} nvidia-driver`"
-        case "debian":
-            return ": `sudo ubuntu-drivers install` picks the one that fits"
-        case "fedora":
-            return ", with RPM Fusion: `dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda`"
-        case "arch":
-            return ": `pacman -Syu nvidia-open nvidia-utils`"
-        case _:
-            return ""
 
 
 @check(
@@ -197,7 +187,7 @@ def library_missing(
 def _library_package(system: OperatingSystem, loaded: LoadedDriver) -> str:
     branch = loaded.version.partition(".")[0]
     match system.family:
-        case "debian" if system.id == "debian":
+        case "debian" if system.of_debian:
             return " (libcuda1 and libnvidia-ml1)"
         case "debian":
             return f" (libnvidia-compute-{branch}, or libnvidia-compute-{branch}-server beside a server driver)"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.loaded import LoadedDriver
 from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.system import Confinement
@@ -169,12 +170,15 @@ _FEW = 2  # a sensor may fail alone; a GPU that fails at more is sick
         r"(?<!CUDA Version: )\bERR!",
     ],
 )
-def gpu_missing_in_nvml(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement) -> Iterator[Finding]:
-    """A GPU that the NVIDIA driver holds does not answer, or answers with errors, while others may be fine.
+def gpu_missing_in_nvml(
+    nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement, expected: ExpectedGpus
+) -> Iterator[Finding]:
+    """A GPU does not answer the NVIDIA driver, or answers with errors, while others may be fine.
 
     What: The driver has taken the GPU, but NVML does not list it, or gives errors where the GPU's
     values should be. nvidia-smi shows them as ERR! or [Unknown Error] and still ends with success.
-    A value that a GPU does not have is shown as [N/A]; that is no sickness.
+    A value that a GPU does not have is shown as [N/A]; that is no sickness. Or no driver has the GPU at
+    all: the driver could not start it and let it go, or somebody took it away (`nvidia-smi drain`).
 
     Proof: /sys/bus/pci/devices against NVML's list, and NVML's return codes for each GPU and value.
 
@@ -206,16 +210,29 @@ def gpu_missing_in_nvml(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Co
         if not sick:
             raise gpus
         return
+    enough = expected.number is not None and sum(gpu.return_code == 0 for gpu in nvml.gpus) == expected.number
     for gpu in bus.gpus:
-        if gpu.driver == "nvidia" and gpu.address not in answers and not _nameless(nvml):
+        if gpu.address in answers or _nameless(nvml):
+            continue
+        evidence = (
+            Evidence(f"/sys/bus/pci/devices/{gpu.address}", _held(gpu)),
+            Evidence("NVML", f"{len(nvml.gpus)} listed: {', '.join(sorted(answers)) or 'none'}"),
+        )
+        if gpu.driver == "nvidia":
             yield Finding(
                 f"{named(gpu)} is held by the NVIDIA driver, but NVML does not list it.",
                 gpu.address,
-                (
-                    Evidence(f"/sys/bus/pci/devices/{gpu.address}", _held(gpu)),
-                    Evidence("NVML", f"{len(nvml.gpus)} listed: {', '.join(sorted(answers)) or 'none'}"),
-                ),
+                evidence,
                 f"{SEE_LOG} (look for {gpu.address}).",
+            )
+        elif not gpu.driver and answers:
+            yield Finding(
+                f"{named(gpu)} has no driver, while the NVIDIA driver serves others here.",
+                gpu.address,
+                evidence,
+                f"Mostly the driver could not start it. {SEE_LOG} (look for {gpu.address}). If it was taken away on "
+                f"purpose, `gpudoctor check --expect-gpus {len(answers)}` says so.",
+                Severity.INFO if enough else None,
             )
 
 

@@ -133,7 +133,9 @@ def _differ(versions: DriverVersions, verdict: Verdict, event: PackageEvent | No
     when = f" {on_the(event)}" if event and event.when else ""
     run = run if event is None or event.when else "this upgrade"
     remedy = _REBOOT
-    if versions.on_disk not in ("", versions.user_space) or not versions.on_disk_path:
+    if versions.only_after_restart:
+        remedy = "Reboot: until then modprobe goes on with the modules of the generation that was booted."
+    elif versions.on_disk not in ("", versions.user_space) or not versions.on_disk_path:
         remedy = (
             f"Reboot: the kernel that boots next has the module {versions.next_boot}. It cannot be loaded without a "
             f"restart, for the running kernel has none of that version."

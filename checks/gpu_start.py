@@ -87,7 +87,7 @@ def gsp_firmware_missing(
 
 def _firmware_package(system: OperatingSystem, version: str) -> str:
     match system.family:
-        case "debian" if system.id == "debian":
+        case "debian" if system.of_debian:
             return " (firmware-nvidia-gsp)"
         case "debian":
             return f" (nvidia-firmware-{version.partition('.')[0]}-{version})"

@@ -268,7 +268,7 @@ def _legacy_line(log: KernelLog | Unavailable) -> Evidence | None:
 
 def _legacy_package(system: OperatingSystem, branch: int) -> str:
     match system.family:
-        case "debian" if system.id == "debian":
+        case "debian" if system.of_debian:
             return " (Debian has older branches that serve it as well: nvidia-driver, nvidia-tesla-470-driver...)"
         case "arch":
             return f" (nvidia-{branch}xx-dkms of the AUR)"

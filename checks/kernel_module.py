@@ -12,7 +12,7 @@ from gpudoctor.facts.system import Confinement, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions, DriverWanted
 
 from ._kernels import KernelsWithoutModule, KernelWithoutModule, ModuleSource, module_source
-from ._package_words import install, install_headers, manager_of, reinstall
+from ._package_words import WHOLE_IMAGE, install, install_headers, manager_of, reinstall
 from ._scope import own_driver
 from ._surroundings import NEW_KERNEL, WSL
 
@@ -86,7 +86,9 @@ def headers_missing(
                 *bare.evidence,
                 source.evidence,
             ),
-            f"{install_headers(bare.release, system, packages)} If that does not build the module by itself, run "
+            WHOLE_IMAGE
+            if system.ostree
+            else f"{install_headers(bare.release, system, packages)} If that does not build the module by itself, run "
             f"`{command}`{bare.load}.",
             bare.severity,
         )
@@ -249,6 +251,8 @@ def _remedy(
     if bare.installed is None and kernels.kernels:
         others = ", ".join(kernel.release for kernel in kernels.kernels)
         return f"Reboot into an installed kernel ({others}); for the running one nothing can be built any more."
+    if system.ostree:
+        return WHOLE_IMAGE
     carriers = _carriers(packages, bare.release)
     if source is None and carriers:
         manager = manager_of(packages, system) if isinstance(packages, Packages) else ""
@@ -269,6 +273,8 @@ def _remedy(
             f"of later kernels: `sh NVIDIA-Linux-x86_64-{version or 'VERSION'}.run --kernel-name={bare.release} --dkms`"
             f" (with --dkms the next kernels get their module by themselves){bare.load}.{bare.fallback}"
         ).lstrip()
+    if source is None and system.id == "gentoo":
+        return f"Build it for this kernel, as after each change of kernels: `emerge @module-rebuild`{bare.load}."
     if source is None:
         version = versions.user_space or versions.packaged
         return (

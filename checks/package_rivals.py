@@ -130,7 +130,7 @@ def two_branches(
         version and known.user_space and version != known.user_space for version in (known.loaded, known.on_disk)
     )
     choice = ""
-    if any(found[0].family for found in sets.values()) and system.id == "debian":
+    if any(found[0].family for found in sets.values()) and system.of_debian:
         choice = " To keep both, choose with `update-alternatives --config nvidia`, then reboot."
     yield Finding(
         f"Libraries of {len(sets)} driver branches are installed: "

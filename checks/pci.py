@@ -65,17 +65,20 @@ def no_gpu(
     switches = f"; {gpus.nvswitches} NVSwitches are there" if gpus.nvswitches else ""
     remedy = (
         "On real hardware check seat, power cables and slot of the GPU; a virtual machine must be given one. If none "
-        "is meant to be here, say so with --expect-gpus 0."
+        "is meant to be here, `gpudoctor check --expect-gpus 0` says so."
     )
     if confinement.container:
         remedy = (
-            "Run gpudoctor on the host: this container sees no GPU on the bus, where mostly all of the host's are "
-            "seen. If none is meant to be here, say so with --expect-gpus 0."
+            "Run gpudoctor on the host: a container mostly sees all GPUs of its host on the bus, and this one sees "
+            "none. If none is meant to be here, `gpudoctor check --expect-gpus 0` says so."
         )
+    if gpus.of_amd:
+        remedy = f"gpudoctor looks after NVIDIA's GPUs alone, and this machine has AMD's. {remedy}"
+    others = f"; of AMD: {', '.join(gpus.of_amd)}" if gpus.of_amd else ""
     yield Finding(
         "There is no NVIDIA GPU on the PCI bus.",
         "",
-        (Evidence(_BUS, f"no device of vendor 10de with a display class{switches}"),),
+        (Evidence(_BUS, f"no device of vendor 10de with a display class{switches}{others}"),),
         remedy,
     )
 

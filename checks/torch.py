@@ -12,13 +12,14 @@ from gpudoctor.facts.package_manager import UnsafeWord
 
 from ._environments import computed, on_gpus, place, severity, undecided
 from ._message_words import ANSWERS_FALSE
+from ._surroundings import MAC
 
 
 @check(
     "torch.cpu-only",
     after=["python.no-wheel"],
     symptoms=[
-        sure(r"Torch not compiled with CUDA enabled"),
+        sure(r"Torch not compiled with CUDA enabled", without=MAC),
         sure(r"PyTorch (is|was) not (linked|compiled) with (support for )?cuda"),
         sure(r"module 'torch\._C' has no attribute '_cuda_\w+'"),
         sure(r"Tried to instantiate dummy base class (Stream|Event|CUDAGraph)"),

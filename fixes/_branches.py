@@ -39,7 +39,7 @@ def how_by_hand(manager: PackageManager, system: OperatingSystem, branch: str, *
     `older`: the branch is older than the one that the distribution ships.
     """
     match manager.kind:
-        case "apt" if system.id == "debian":
+        case "apt" if system.of_debian:
             return (
                 f"Install a driver of branch {branch} {'or older' if older else 'or newer'} for Debian: its own "
                 "packages of this or another release (nvidia-driver, nvidia-tesla-BRANCH-driver), or NVIDIA's "

@@ -17,8 +17,8 @@ def look_for_gpu(confinement: Confinement, findings: Findings) -> Iterator[Step]
     """Look after a GPU that the machine does not see."""
     if own_driver(confinement):
         yield _by_hand(
-            "Power the machine off and look at the GPU's seat, power cables, riser and slot, and at the slot's setting "
-            "in the firmware. In a virtual machine: look whether a GPU is assigned to it.",
+            "If a GPU is meant to be here: power the machine off and look at the GPU's seat, power cables, riser and "
+            "slot, and at the slot's setting in the firmware. In a virtual machine: look whether a GPU is assigned.",
             "A GPU that the bus does not show cannot be reached by any driver.",
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Effort, Manual, Phase, Run, Step, Unavailable, fix
+from gpudoctor import Effort, Findings, Manual, Phase, Run, Step, Unavailable, fix
 from gpudoctor.facts.driver_packages import as_ubuntu_modules
 from gpudoctor.facts.driver_sets import removed_driver
 from gpudoctor.facts.history import PackageHistory
@@ -78,7 +78,7 @@ def _names_a_kernel(name: str) -> bool:
 @fix("install-driver", cures=["driver.not-installed", "packages.driver-removed"], effort=Effort.CHANGE_BRANCH)
 @by_hand_if_unsafe
 def install_driver(
-    confinement: Confinement, manager: PackageManager, system: OperatingSystem, gpus: PciGpus
+    confinement: Confinement, manager: PackageManager, system: OperatingSystem, gpus: PciGpus, findings: Findings
 ) -> Iterator[Step]:
     """Install a driver that serves all GPUs of this machine, from one origin."""
     if not own_driver(confinement) or not gpus.gpus:
@@ -90,8 +90,12 @@ def install_driver(
     needs += [f"branch {oldest} or older"] if oldest else []
     needs += [f"driver {gpu.first_driver} or newer" for gpu in gpus.gpus[:1] if gpu.first_driver]
     wanted = f" It must be: {', '.join(needs)}." if needs else ""
+    # Where no package manager of ours decides, and beside Fedora itself, the finding knows this distribution's way.
+    told = [one.remedy for check, one in findings.items if check == "driver.not-installed"]
+    own_way = not manager.kind or (manager.kind == "dnf" and system.id != "fedora")
+    how = f"{_how(manager, system, kind == 'open kernel modules')}{wanted}"
     yield Step(
-        Manual(f"{_how(manager, system, kind == 'open kernel modules')}{wanted}"),
+        Manual(told[0] if told and own_way else how),
         f"No driver is installed for {gpus.gpus[0].label}, and which branch and origin it comes from is its owner's "
         "choice: it decides what every later upgrade brings.",
         Phase.INSTALL,

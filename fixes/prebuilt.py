@@ -64,7 +64,7 @@ def install_prebuilt_module(
     modules: LoadedModules | Unavailable,
 ) -> Iterator[Step]:
     """Install Ubuntu's ready-made module for the kernels that lack it, and the package that follows the kernel."""
-    if not own_driver(confinement) or manager.kind != "apt" or system.id == "debian":
+    if not own_driver(confinement) or manager.kind != "apt" or system.of_debian:
         return
     if not any(package.name.startswith(READY_MODULES) for package in packages.installed()):
         return

@@ -42,7 +42,7 @@ def reload_driver(
     if isinstance(gpus, PciGpus) and not all(gpu.readable for gpu in gpus.gpus):
         return
     order = unload_order(modules)
-    if order is None or not versions.on_disk or versions.on_disk != versions.user_space:
+    if order is None or not versions.on_disk or versions.on_disk != versions.user_space or versions.only_after_restart:
         return
     services = services_of(users)
     # One process that cannot be looked into may be the display server.

@@ -28,6 +28,20 @@ if TYPE_CHECKING:
     from gpudoctor.children import Child
 
 
+# Where the roots of a disk lie that has several of them: Fedora's images, subvolumes of btrfs.
+_ROOTS = ("ostree/deploy/*/deploy/*", "@", "@rootfs", "root")
+
+
+def _elsewhere(folder: str) -> str:
+    """A hint at the root that may be meant."""
+    from glob import escape, iglob  # here for start-up: only mistakes need it
+
+    for pattern in _ROOTS:
+        for found in iglob(os.path.join(escape(folder), pattern, "usr")):
+            return f"; is {os.path.dirname(found)} meant?"
+    return ""
+
+
 class RootHost(Host):
     """A root file system mounted somewhere; nothing in it is executed.
 
@@ -42,7 +56,7 @@ class RootHost(Host):
         if not os.path.isdir(self.root):
             raise BadSource(f"{root}: no such directory")
         if not any(os.path.lexists(os.path.join(self.root, known)) for known in ("etc", "usr", "var/lib")):
-            raise BadSource(f"{root}: not the root of a Linux system (no etc, no usr)")
+            raise BadSource(f"{root}: not the root of a Linux system (no etc, no usr){_elsewhere(self.root)}")
         self._given = {"/proc/sys/kernel/osrelease": kernel + "\n"} if kernel else {}
 
     def read(self, path: str, *, first: int | None = None, last: int | None = None) -> str | None:

@@ -70,7 +70,7 @@ def diagnosed(host: Host) -> Diagnosis:
     plan = make_plan(report, registry.fixes.values(), facts)
     crashed = {outcome.check.id: outcome.reason for outcome in report.outcomes if outcome.status is Status.CRASHED}
     assert crashed == {}, "\n".join(crashed.values())
-    assert plan.unknown == ()
+    assert plan.unknown == (), plan.unknown
     hold_out(plan.steps)
     for ranked in report.findings:
         assert ranked.finding.summary.endswith("."), ranked.finding.summary

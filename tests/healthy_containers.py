@@ -1,10 +1,11 @@
 """Healthy containers on GPU servers, and nodes whose driver came in a container."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from family_machines import Files
 from healthy_debian import GCC_13, JAMMY, NOBLE, NOBLE_GCC
-from healthy_machines import EIGHT, H200, UBUNTU_CORE, Running, answers, bus, listed, nodes, running
+from healthy_machines import EIGHT, H200, T4, UBUNTU_CORE, Card, Running, answers, bus, listed, nodes, running
 from healthy_parts import MULTIARCH, kernel, libraries, loaded, system
 from healthy_servers import SERVER
 
@@ -128,6 +129,15 @@ def container_without_gpu(folder: Path, user: int) -> Running:
     return running(folder, files, packages=packages, cards=H200, said=said, minors=(), user=user)
 
 
+def _no_libraries(cards: Sequence[Card], version: str) -> dict[str, dict[str, object]]:
+    """What programs of the host get to hear where the driver is there for containers."""
+    said = answers(cards, version, MULTIARCH)
+    said["nvml"] |= {"return_code": 12, "return_name": "NVML_ERROR_LIBRARY_NOT_FOUND", "library_path": None, "gpus": []}
+    said["cuda"] |= {"return_code": None, "return_name": None, "library_path": None, "device_count": None}
+    said["cuda"] |= {"error": "libcuda.so.1: cannot open shared object file: No such file or directory"}
+    return said
+
+
 def operator_node(folder: Path, user: int) -> Running:
     """A node of Kubernetes whose driver the GPU operator brought in a container: none of it is installed here."""
     version, root = "580.95.05", "/run/nvidia/driver"
@@ -138,9 +148,22 @@ def operator_node(folder: Path, user: int) -> Running:
         files[f"{root}{MULTIARCH}/{name}.so.1"] = f"-> {name}.so.{version}"
     files |= {f"{root}/usr/bin/nvidia-smi": "", "/run/nvidia/validations/driver-ready": ""}
     files |= {f"{root}/lib/firmware/nvidia/{version}/gsp_ga10x.bin": ""}
-    said = answers(EIGHT, version, MULTIARCH)
-    said["nvml"] |= {"return_code": 12, "return_name": "NVML_ERROR_LIBRARY_NOT_FOUND", "library_path": None, "gpus": []}
-    said["cuda"] |= {"return_code": None, "return_name": None, "library_path": None, "device_count": None}
-    said["cuda"] |= {"error": "libcuda.so.1: cannot open shared object file: No such file or directory"}
+    said = _no_libraries(EIGHT, version)
     packages = listed({f"linux-image-{SERVER}": "6.8.0-87.88", "linux-image-generic": "6.8.0-87.88"}, {"": UBUNTU_CORE})
     return running(folder, files, packages=packages, cards=EIGHT, said=said, user=user)
+
+
+def gke_node(folder: Path, user: int) -> Running:
+    """Container-Optimized OS as a node of GKE: its installer put the driver where only containers look for it."""
+    release, version, root = "6.6.87+", "580.95.05", "/home/kubernetes/bin/nvidia"
+    name = 'ID=cos\nVERSION_ID=121\nPRETTY_NAME="Container-Optimized OS from Google"\n'
+    files = system(name, release, "Chromium OS 17.0_pre498229-r33 clang version 17.0.0", user=user)
+    files |= loaded(version, compiler="clang version 17.0.0") | bus([T4])
+    files[f"/lib/modules/{release}/modules.dep"] = "kernel/fs/fuse/fuse.ko:\n"
+    for library in ("libcuda", "libnvidia-ml"):
+        files[f"{root}/lib64/{library}.so.{version}"] = ""
+        files[f"{root}/lib64/{library}.so.1"] = f"-> {library}.so.{version}"
+    files |= {f"{root}/bin/nvidia-smi": "", f"{root}/drivers/nvidia.ko": "", "/usr/bin/containerd": ""}
+    files["/etc/containerd/config.toml"] = 'version = 2\n[plugins."io.containerd.grpc.v1.cri"]\n'
+    files["/home/kubernetes/bin/kubelet"] = ""
+    return running(folder, files, manager="", cards=[T4], said=_no_libraries([T4], version), user=user)

@@ -91,8 +91,12 @@ def nixos(folder: Path, user: int) -> Running:
     for name in ("libcuda", "libnvidia-ml"):
         files[f"{store}/lib/{name}.so.{version}"] = ""
         files[f"/run/opengl-driver/lib/{name}.so.1"] = f"-> {store}/lib/{name}.so.{version}"
-    system_modules = "/run/booted-system/kernel-modules/lib/modules"
-    files |= modules(release, "kernel/drivers/video", version, base=system_modules, suffix=".xz")
+    for generation in ("booted-system", "current-system"):
+        base = f"/run/{generation}/kernel-modules/lib/modules"
+        files |= modules(release, "kernel/drivers/video", version, base=base, suffix=".xz")
+    files["/run/current-system/kernel"] = ""
+    files["/sys/module/firmware_class/parameters/path"] = "/run/current-system/firmware\n"
+    files["/run/current-system/firmware"] = "-> /run/booted-system/firmware"
     files[f"/run/booted-system/firmware/nvidia/{version}/gsp_ga10x.bin"] = ""
     files["/boot/loader/loader.conf"] = "timeout 5\ndefault nixos-generation-42.conf\n"
     files["/boot/EFI/nixos/0a1b-linux-6.12.57-bzImage.efi"] = ""

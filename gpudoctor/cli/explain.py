@@ -2,14 +2,17 @@
 
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from gpudoctor.cli import COULD_NOT_TELL
 from gpudoctor.cli.check import wants_colour
 from gpudoctor.explanation import messages, parts
 from gpudoctor.findings import Check
 from gpudoctor.knowledge import table_dates
+from gpudoctor.near_names import meant, near_checks
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for
+from gpudoctor.reports.text import wrapped
 from gpudoctor.triage.judge import Triage, triage
 
 
@@ -24,7 +27,7 @@ def explain(subject: str) -> int:
     done = None if known else triage(subject)
     matching = [known] if known else _in_order(done) if done else []
     for calming in done.harmless if done else ():
-        print(f"Harmless: {calming.words}: {calming.meaning}.")
+        print("\n".join(wrapped(f"Harmless: {calming.words}: {calming.meaning}.", "", hanging="  ")))
     if matching:
         for check in matching[:3]:
             _print_page(check)
@@ -36,13 +39,19 @@ def explain(subject: str) -> int:
     near = [
         check
         for check in registry.checks.values()
-        if subject.lower() in check.id or subject.lower() in check.title.lower()
+        if subject.lower() in check.id or subject.lower() in check.title.lower() or fnmatchcase(check.id, subject)
     ]
     if near:
         _print_list(near)
         return 0
-    print(f"gpudoctor: no check is called {subject!r}, and none knows it as an error message", file=sys.stderr)
+    print(f"gpudoctor: {_unknown(subject)}", file=sys.stderr)
     return COULD_NOT_TELL
+
+
+def _unknown(subject: str) -> str:
+    told = f"no check is called {subject!r}, and none knows it as an error message"
+    near = near_checks(subject, registry.checks) if "." in subject and " " not in subject else []
+    return f"{told}; {meant(near, '')}" if near else told
 
 
 def _in_order(done: Triage) -> list[Check]:

@@ -125,6 +125,8 @@ def _settings(table: Table, path: str) -> Settings:
         if not isinstance(own, dict):
             raise BadSource(f"{path}: tool.gpudoctor is a table of settings, not {own!r}")
         table, path = own, f"{path} [tool.gpudoctor]"
+    elif "tool" in table:
+        raise BadSource(f"{path}: here the settings stand without [tool.gpudoctor], which is for {PROJECT_FILE}")
     require_keys(table, _KEYS, path)
     folder = os.path.dirname(path.removesuffix(" [tool.gpudoctor]"))
     baseline = _text(table, "baseline", path)

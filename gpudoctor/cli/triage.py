@@ -6,6 +6,7 @@ import time
 from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import add_to_job_summary, deliver, monitors_told, wants_colour
 from gpudoctor.exit_codes import ExitRule
+from gpudoctor.host import BadSource
 from gpudoctor.plain_files import read_named
 from gpudoctor.registry import load_plugins
 from gpudoctor.reports.formats import FORMATS, render
@@ -13,6 +14,15 @@ from gpudoctor.time_limit import limit
 from gpudoctor.triage.judge import triage as judge
 
 _MOST_BYTES = 64 * 1024 * 1024
+_GZIP = b"\x1f\x8b"
+# What people attach in place of a text.
+_NO_TEXTS = {
+    b"%PDF-": "a PDF",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"PK\x03\x04": "an archive or a document of an office program",
+}
 _TIME = 30.0  # seconds: what takes longer hangs
 
 
@@ -53,11 +63,25 @@ def _text(file: str | None) -> str:
     name = "standard input" if file in (None, "-") else file
     if file in (None, "-") and sys.stdin is not None and sys.stdin.isatty():
         print("Paste the text here; Ctrl-D on a line of its own ends it.", file=sys.stderr)
-    data = read_named(file or "-", _MOST_BYTES + 1, standard_input=True)
+    try:
+        data = read_named(file or "-", _MOST_BYTES + 1, standard_input=True)
+    except BadSource as reason:
+        if "://" in str(name):
+            raise BadUsage(
+                f"{name}: nothing is fetched from anywhere; save the text to a file, or paste it"
+            ) from reason
+        raise
+    if data.startswith(_GZIP):  # nvidia-bug-report.log.gz
+        from gpudoctor.facts.apt_history import unpack  # here for start-up
+
+        data = unpack(data, _MOST_BYTES + 1).encode("utf-8", "surrogateescape")
     if len(data) > _MOST_BYTES:
         raise BadUsage(
             f"{name}: longer than {_MOST_BYTES >> 20} MiB; paste the part in question, as `tail -n 20000` gives it"
         )
+    kind = next((words for start, words in _NO_TEXTS.items() if data.startswith(start)), "")
+    if kind:
+        raise BadUsage(f"{name}: this is {kind}, and only texts are read: copy the text out of it, or type the message")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # PowerShell writes its redirections so
         text = data.decode("utf-16", "replace")
     else:

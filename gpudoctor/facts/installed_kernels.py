@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from gpudoctor.facts.boot_loader import next_boot
-from gpudoctor.host import Host
+from gpudoctor.host import Host, quietly
 from gpudoctor.registry import fact
 
 
@@ -30,6 +30,8 @@ class InstalledKernels(NamedTuple):
 
 
 _IMAGES = ("vmlinuz-", "Image-")
+# NixOS has no /lib/modules. What the next boot loads lies here, with the generation that was made last.
+_GENERATION = "/run/current-system/kernel-modules/lib/modules"
 _NOT_IMAGES = ("rescue", ".old", ".bak", ".signed", ".hmac", ".dpkg-")
 
 
@@ -42,7 +44,11 @@ def installed_kernels(host: Host) -> InstalledKernels:
         release = next((name.removeprefix(prefix) for prefix in _IMAGES if name.startswith(prefix)), "")
         if release[:1].isdigit() and not any(mark in release for mark in _NOT_IMAGES):
             images[release] = f"/boot/{name}"
-    for release in host.list("/lib/modules") or ():
+    modules = modules_folder(host)
+    if modules == _GENERATION:
+        only = tuple(_kernel(host, release, "/run/current-system/kernel", boot) for release in host.list(modules) or ())
+        return InstalledKernels(only, only[0].release, "/run/current-system")
+    for release in host.list(modules) or ():
         if release[:1].isdigit() and release not in images:
             image = _image_without_version(host, release, boot)
             if image:
@@ -50,6 +56,15 @@ def installed_kernels(host: Host) -> InstalledKernels:
     newest_first = sorted(images, key=release_order, reverse=True)
     kernels = tuple(_kernel(host, release, images[release], boot) for release in newest_first)
     return InstalledKernels(kernels, *next_boot(host, {kernel.release: kernel.image for kernel in kernels}))
+
+
+def modules_folder(host: Host) -> str:
+    """Where folders of modules lie, one for each kernel."""
+    if host.list("/lib/modules") is None:
+        generation = quietly(host.list, _GENERATION)
+        if generation:
+            return _GENERATION
+    return "/lib/modules"
 
 
 def release_order(release: str) -> tuple[tuple[int, int, str], ...]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from gpudoctor.facts.driver_version import is_driver_version
 from gpudoctor.facts.ld_cache import paths_of
-from gpudoctor.host import Host
+from gpudoctor.host import Host, quietly
 from gpudoctor.registry import fact
 
 
@@ -39,8 +39,8 @@ class DriverLibraries(NamedTuple):
 
 SONAMES = ("libcuda.so.1", "libnvidia-ml.so.1", "libnvidia-ptxjitcompiler.so.1")
 
-# Where the libraries lie when the loader's cache does not know them: a disk without a cache, WSL, and the folder
-# into which cloud images mount the host's driver.
+# Where the libraries lie when the loader's cache does not know them: a disk without a cache, WSL, the folder into which
+# cloud images mount the host's driver, and NixOS.
 FOLDERS = (
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -49,6 +49,7 @@ FOLDERS = (
     "/usr/lib/wsl/lib",
     "/usr/local/nvidia/lib64",
     "/usr/local/nvidia/lib",
+    "/run/opengl-driver/lib",
 )
 
 _CACHE = "/etc/ld.so.cache"
@@ -64,11 +65,19 @@ def driver_libraries(host: Host) -> DriverLibraries:
         for soname in SONAMES
         for path in dict.fromkeys(cached.get(soname, ()))
     ]
-    folders = [folder for folder in FOLDERS if not cached and host.status(folder)] if len(cached) < len(SONAMES) else []
+    folders = (
+        [folder for folder in FOLDERS if not cached and _is_there(host, folder)] if len(cached) < len(SONAMES) else []
+    )
     missing = [soname for soname in SONAMES if soname not in cached]
     found += [_library(host, soname, f"{folder}/{soname}", folder) for soname in missing for folder in folders]
     # CUDA's forward-compatibility libcuda is no part of the installed driver, even where the loader takes it first.
     return DriverLibraries(tuple(sorted(filter(None, found), key=lambda library: "/compat/" in library.real_path)))
+
+
+def _is_there(host: Host, folder: str) -> bool:
+    if folder.startswith("/run/"):  # a disk has none, and older snapshots were not asked for it
+        return quietly(host.status, folder) is not None
+    return host.status(folder) is not None
 
 
 def _library(host: Host, soname: str, path: str, source: str) -> DriverLibrary | None:

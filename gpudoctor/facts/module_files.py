@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor.facts.installed_kernels import InstalledKernels
+from gpudoctor.facts.installed_kernels import InstalledKernels, modules_folder
 from gpudoctor.facts.modinfo import SIGNATURE_MARK, is_signed, modinfo_in, modinfo_of, plain_blocks, reader_of
 from gpudoctor.facts.system import Kernel
 from gpudoctor.host import Host, Unavailable
@@ -73,7 +73,7 @@ def module_files(host: Host, kernel: Kernel | Unavailable, kernels: InstalledKer
 
 
 def _files_of(host: Host, release: str) -> Iterator[ModuleFile]:
-    base = f"/lib/modules/{release}"
+    base = f"{modules_folder(host)}/{release}"
     folders = {folder: names for folder, names in _folders(host, base) if any(map(_module_name, names))}
     paths = [f"{folder}/{name}" for folder, names in folders.items() for name in names if _module_name(name)]
     if len(paths) != 1:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.system import OperatingSystem
-from gpudoctor.host import Host, Unavailable
+from gpudoctor.host import Unavailable
 from gpudoctor.registry import fact
 
 Argv = tuple[str, ...]
@@ -32,7 +32,7 @@ class PackageManager(NamedTuple):
 
 
 @fact
-def package_manager(host: Host, system: OperatingSystem, packages: Packages | Unavailable) -> PackageManager:
+def package_manager(system: OperatingSystem, packages: Packages | Unavailable) -> PackageManager:
     """From the package database that was found, else from the distribution; "" on systems that change as one image."""
     database = packages.manager if isinstance(packages, Packages) else ""
     match database, system.family:
@@ -47,18 +47,10 @@ def package_manager(host: Host, system: OperatingSystem, packages: Packages | Un
                 return PackageManager("", f"{system.pretty_name} is changed through transactional-update")
             return PackageManager("zypper")
         case ("rpm", _) | ("", "fedora"):
-            if _is_ostree(host):
+            if system.ostree:
                 return PackageManager("", f"{system.pretty_name} is changed through rpm-ostree")
             return PackageManager("dnf")
     return PackageManager("", "no package manager that gpudoctor knows was found")
-
-
-def _is_ostree(host: Host) -> bool:
-    try:
-        return host.exists("/ostree")
-    except Unavailable:
-        # A recorded machine that was not asked. Plans for those are printed and never carried out.
-        return False
 
 
 def package_name(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gpudoctor.host import Host
+from gpudoctor.host import Host, quietly
 from gpudoctor.registry import fact
 
 # Who holds these means to hand the GPU to a virtual machine.
@@ -35,29 +35,34 @@ class PciGpus(NamedTuple):
 
     gpus: tuple[PciGpu, ...]
     nvswitches: int = 0
+    of_amd: tuple[str, ...] = ()  # addresses of AMD's, which are not for us, but tell what kind of machine this is
 
 
 _BUS = "/sys/bus/pci/devices"
-_NVIDIA = "10DE"
+_NVIDIA, _AMD = "10DE", "1002"
+_OF_AMD = ("0300", "0380", "1200")  # with outputs, without, and accelerators
 
 
 @fact
 def pci_gpus(host: Host) -> PciGpus:
     """From one uevent file per device; on a machine without a PCI bus there are none."""
-    gpus, nvswitches = [], 0
+    gpus, nvswitches, of_amd = [], 0, []
     for address in host.list(_BUS) or ():
         values = dict(
             line.split("=", 1) for line in (host.read(f"{_BUS}/{address}/uevent") or "").split() if "=" in line
         )
         vendor, _, device = values.get("PCI_ID", "").partition(":")
         device_class = values.get("PCI_CLASS", "").zfill(6)[:4]  # without programming interface: "0300", "0302"
+        if vendor == _AMD and device_class in _OF_AMD:
+            of_amd.append(address)
         if vendor != _NVIDIA:
             continue
         if device_class == "0680":
             nvswitches += 1
-        elif device_class.startswith("03"):
+        # A part of a GPU that is made for virtual machines (SR-IOV) leads to the whole, and NVML lists only that.
+        elif device_class.startswith("03") and not quietly(host.link, f"{_BUS}/{address}/physfn"):
             gpus.append(_gpu(host, address, device.lower(), values.get("DRIVER", "")))
-    return PciGpus(tuple(gpus), nvswitches)
+    return PciGpus(tuple(gpus), nvswitches, tuple(of_amd))
 
 
 def _gpu(host: Host, address: str, device_id: str, driver: str) -> PciGpu:

@@ -16,6 +16,15 @@ class OperatingSystem(NamedTuple):
     version: str  # "24.04", "12", "" for rolling ones
     pretty_name: str
     family: str  # "debian", "fedora" (with RHEL and its likes), "suse", "arch", "" if unknown
+    like: tuple[str, ...] = ()  # the distributions that it is made from: ("ubuntu", "debian")
+    ostree: bool = False  # it changes as one image, through rpm-ostree: Silverblue, CoreOS, Bazzite
+
+    @property
+    def of_debian(self) -> bool:
+        """Are its packages Debian's, as those of Kali and Devuan are, rather than Ubuntu's?"""
+        if self.family != "debian" or self.id == "debian":
+            return self.family == "debian"
+        return bool(self.like) and "ubuntu" not in (self.id, *self.like)
 
 
 class Compiler(NamedTuple):
@@ -47,7 +56,7 @@ class Confinement(NamedTuple):
     container: str  # "docker", "podman", "lxc", "kubernetes", "containerd", "enroot", "apptainer"..., "" outside
     wsl: bool
     batch_job: bool = False  # of Slurm and its like, which give a job some of the machine's GPUs and hide the others
-    driver_container: bool = False  # the driver is here for containers only: NVIDIA's GPU operator brought it in one
+    driver_container: bool = False  # the driver is here for containers only: NVIDIA's GPU operator or GKE brought it
 
 
 class Identity(NamedTuple):
@@ -79,9 +88,10 @@ def operating_system(host: Host) -> OperatingSystem:
     """From /etc/os-release or /usr/lib/os-release; unknown where neither is there."""
     text = host.read("/etc/os-release") or host.read("/usr/lib/os-release") or ""
     values = plain_settings(text)
-    names = [values.get("ID", ""), *values.get("ID_LIKE", "").split()]
-    family = next((FAMILIES[name] for name in names if name in FAMILIES), "")
-    return OperatingSystem(names[0], values.get("VERSION_ID", ""), values.get("PRETTY_NAME", names[0]), family)
+    name, like = values.get("ID", ""), tuple(values.get("ID_LIKE", "").split())
+    family = next((FAMILIES[one] for one in (name, *like) if one in FAMILIES), "")
+    ostree = family == "fedora" and ("OSTREE_VERSION" in values or bool(quietly(host.exists, "/ostree")))
+    return OperatingSystem(name, values.get("VERSION_ID", ""), values.get("PRETTY_NAME", name), family, like, ostree)
 
 
 @fact
@@ -133,12 +143,16 @@ def confinement(host: Host) -> Confinement:
     )
 
 
+# Drivers that are there for containers only, out of the way of the host's own programs.
+_FOR_CONTAINERS = (
+    "/run/nvidia/driver/usr/bin/nvidia-smi",  # where the GPU operator shows the root of its driver's container
+    "/home/kubernetes/bin/nvidia/bin/nvidia-smi",  # where GKE's installer puts it on a node
+    "/var/lib/nvidia/bin/nvidia-smi",  # where Container-Optimized OS itself does
+)
+
+
 def _has_driver_container(host: Host) -> bool:
-    """The GPU operator shows the root of its driver's container here."""
-    try:
-        return host.status("/run/nvidia/driver/usr/bin/nvidia-smi") is not None
-    except Unavailable:
-        return False
+    return any(quietly(host.status, path) is not None for path in _FOR_CONTAINERS)
 
 
 _BATCH_SYSTEMS = ("/slurm", "/pbs_jobs", "/pbspro", "/lsf/", "/htcondor")

@@ -1,5 +1,7 @@
 """The four driver versions that explain most broken machines, and whether a driver is wanted here at all."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from gpudoctor.facts.dkms import Dkms
@@ -26,9 +28,14 @@ class DriverVersions(NamedTuple):
     packaged_name: str
     next_boot: str = ""  # where another kernel boots next: the module that it would load
 
+    @property
+    def only_after_restart(self) -> bool:
+        """On NixOS modprobe goes on with the modules of the generation that was booted."""
+        return self.on_disk_path.startswith("/run/current-system/")
+
 
 class DriverWanted(NamedTuple):
-    """Why somebody wants an NVIDIA driver here: installed packages, a DKMS source, traces of the installer."""
+    """Why somebody wants an NVIDIA driver here: packages, a DKMS source, traces of the installer, libraries."""
 
     reasons: tuple[str, ...]
 
@@ -66,12 +73,29 @@ def driver_versions(
 
 
 @fact
-def driver_wanted(packages: Packages | Unavailable, dkms: Dkms, runfile: RunfileTraces) -> DriverWanted:
-    """From what is installed; a package manager that cannot be read leaves the other two to decide."""
+def driver_wanted(
+    packages: Packages | Unavailable,
+    dkms: Dkms,
+    runfile: RunfileTraces,
+    libraries: DriverLibraries | Unavailable,
+    files: ModuleFiles | Unavailable,
+) -> DriverWanted:
+    """From what is installed; a package manager that cannot be read leaves the others to decide.
+
+    Libraries and modules count where nothing else tells, as on Gentoo and NixOS, whose packages nobody knows here.
+    """
     reasons = []
     if isinstance(packages, Packages):
         driver = [member for member in driver_packages(packages) if member.part not in (Part.TOOL, Part.FIRMWARE)]
         reasons += [f"package {member.name}" for member in driver[:3]]
     reasons += [f"DKMS source {source.module}/{source.version}" for source in dkms.sources]
     reasons += [f"installer trace {path}" for path in runfile.paths[:1]]
-    return DriverWanted(tuple(reasons))
+    return DriverWanted(tuple(reasons or _lying_there(libraries, files)))
+
+
+def _lying_there(libraries: DriverLibraries | Unavailable, files: ModuleFiles | Unavailable) -> Iterator[str]:
+    if isinstance(libraries, DriverLibraries):
+        own = (one for one in libraries.libraries if one.version and "/compat" not in one.real_path)
+        yield from (f"library {one.real_path}" for one in islice(own, 1))
+    if isinstance(files, ModuleFiles):
+        yield from (f"module {file.path}" for file in files.files[:1])

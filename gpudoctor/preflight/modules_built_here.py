@@ -94,7 +94,7 @@ def after_dkms(
 
 
 def _is_debian(before: Before) -> bool:
-    return before.system is not None and before.system.id == "debian"
+    return before.system is not None and before.system.of_debian
 
 
 def is_built_here(file: ModuleFile, before: Before) -> bool:

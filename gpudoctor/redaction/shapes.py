@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from gpudoctor.redaction.words import CREDENTIALS, SECRET_ASSIGNMENT, fit_to_replace
+from gpudoctor.redaction.words import CREDENTIALS, SECRET_ASSIGNMENT, SECRET_OPTION, fit_to_replace
 
 
 class Shape(NamedTuple):
@@ -155,10 +155,31 @@ SHAPES = (
     Shape(
         "key",
         re.compile(
-            r"(?P<value>(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+            r"(?P<value>(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+            r"|gl(?:pat|rt|dt|cbt|ptt|ft|soat|agent)-[\w-]{16,}|nvapi-[\w-]{20,}|wandb_v1_\w{16,}|(?:npm|dckr_pat|sk_live|r8)_[\w-]{16,}"
+            r"|(?:hvs|ya29)\.[\w-]{16,}|tskey-[\w-]{16,}|SG\.[\w-]{16,}\.[\w-]{16,}"
             r"|sk-[A-Za-z0-9_-]{20,}|xox[abprs]-[A-Za-z0-9-]{10,}|A[KS]IA[A-Z0-9]{16}|AIza[\w-]{30,}|pypi-[\w-]{30,}"
             r"|eyJ[\w-]{10,}\.[\w-]{5,}\.[\w-]{5,}))(?![A-Za-z0-9])"
         ),
+    ),
+    # What proves an address's right to what lies there: Azure's and Amazon's signed links.
+    Shape(
+        "key",
+        re.compile(r"(?P<before>[?&](?:sig|X-Amz-Signature|X-Goog-Signature)=)(?P<value>[^\s&\"'<>]+)"),
+        needs=("sig=", "signature="),
+    ),
+    Shape(
+        "key",
+        re.compile(
+            r"(?P<before>-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----\s*)(?P<value>[A-Za-z0-9+/=\s\\]+?)(?=\s*-----END)"
+        ),
+        needs=("private key-----",),
+    ),
+    Shape(
+        "key",
+        SECRET_OPTION,
+        lambda found: found["value"] in _ARCHITECTURES,
+        needs=("--",),
     ),
     Shape("grub", re.compile(r"(?P<value>grub\.pbkdf2\.\S+)"), in_binary=False, needs=("grub.pbkdf2",)),
     Shape(

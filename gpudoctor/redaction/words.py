@@ -165,6 +165,11 @@ SECRET_ASSIGNMENT = re.compile(
     rf"(?P<before>(?<![A-Za-z0-9_])(?P<name>(?i:{_SECRET_NAME}))[\"']?\s*[:=]\s*[\"']?)"
     r"(?P<value>[^\s\"',;&\0<>{}\[\]()]+)"
 )
+# "--api-key VALUE" of a command line.
+SECRET_OPTION = re.compile(
+    rf"(?P<before>(?<![\w-])--(?i:{_SECRET_NAME}|[a-z][a-z0-9-]{{0,30}}-key)[ \t]+[\"']?)"
+    r"(?P<value>[A-Za-z0-9][^\s\"'<>]{5,})"
+)
 CREDENTIALS = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]{0,20}://)(?P<value>[^/\s@\"'<>]{1,200})@", re.IGNORECASE)
 
 

@@ -38,7 +38,9 @@ def as_text(planned: PlanReport, *, colour: bool, dry_run: bool = True) -> str:
         cures = ", ".join(chosen.cures)
         page.print(Text(f"Instead, for {cures}: {chosen.fix.id} ({chosen.fix.title.rstrip('.')}).", style="dim"))
     for id in plan.left:
-        page.print(Text(f"Left for a person: {id}; `gpudoctor explain {id}` says what to do."))
+        remedies = dict.fromkeys(one.finding.remedy for one in report.findings if one.check.id == id)
+        what = " ".join(filter(None, remedies)) or f"`gpudoctor explain {id}` says what to do."
+        page.print(Text(f"Left for a person: {id}. {visible(what)}"))
     for id, reason in plan.unknown:
         page.print(Text(f"Could not be planned: {id}: {visible(reason)}", style="magenta"))
     return text_of(page)

@@ -9,7 +9,7 @@ from gpudoctor.reports.machine import SOURCES, MachineSummary, in_words, machine
 
 WIDTH = 80
 
-_NOT_RECORDED = "not in the snapshot: gpudoctor did not ask for this when it was recorded"
+NOT_RECORDED = "not in the snapshot: gpudoctor did not ask for this when it was recorded"
 
 STYLES = {
     "error": "\x1b[1;31m",
@@ -131,7 +131,7 @@ def _rest(outcomes: Sequence[Outcome], colour: bool) -> Iterator[str]:
         yield from _reasons(members)
     if not_recorded:
         named = f" ({', '.join(not_recorded)})" if len(not_recorded) < 4 else ""
-        yield from _labelled("unknown", f"{_checks(len(not_recorded))}: {_NOT_RECORDED}{named}", width, colour)
+        yield from _labelled("unknown", f"{_checks(len(not_recorded))}: {NOT_RECORDED}{named}", width, colour)
     for (word, reason), count in idle.items():
         checks = _checks(count)
         hanging = " " * (width + 1)

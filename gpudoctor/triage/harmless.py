@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gpudoctor.knowledge import load_table
-from gpudoctor.symptoms import Symptom, may_match
+from gpudoctor.symptoms import Symptom, found_in, may_match
 from gpudoctor.triage.paste import Paste
 from gpudoctor.triage.sightings import matches
 
@@ -22,6 +22,7 @@ def harmless(paste: Paste) -> Iterator[Harmless]:
     lowered = paste.flow.text.lower()
     for row in load_table("harmless")["messages"]:
         symptom = Symptom(row["pattern"])
-        if may_match(symptom, lowered):
+        beside = row.get("beside", "")
+        if may_match(symptom, lowered) and (not beside or found_in(beside, paste.flow.text, lowered)):
             for seen in matches(symptom, paste)[:1]:
                 yield Harmless(paste.lines[seen.first].number, seen.words, row["words"])

@@ -22,9 +22,10 @@ from gpu_machines import (
 )
 
 from gpudoctor import Severity
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.libraries import DriverLibraries
 from gpudoctor.facts.pci import PciGpus
-from gpudoctor.facts.system import Kernel
+from gpudoctor.facts.system import Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverWanted
 from gpudoctor.findings import Status
 
@@ -61,6 +62,42 @@ def test_gpu_without_any_driver() -> None:
 def test_the_headers_are_those_of_this_kernel(release: str, headers: str) -> None:
     found = finding(NOT_INSTALLED, PciGpus((gpu(),)), DEBIAN, Kernel(release, True, None, ()), *BARE)
     assert f"`apt install {headers} nvidia-driver`" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("system", "device", "told"),
+    [
+        (OperatingSystem("kali", "2025.3", "Kali", "debian", ("debian",)), BLACKWELL, "`apt install linux-headers-"),
+        (OperatingSystem("pop", "24.04", "Pop!_OS", "debian", ("ubuntu", "debian")), BLACKWELL, "ubuntu-drivers"),
+        (OperatingSystem("fedora", "42", "Fedora", "fedora"), BLACKWELL, "`dnf install akmod-nvidia xorg-x11-drv"),
+        (OperatingSystem("fedora", "42", "Fedora", "fedora"), PASCAL, "`dnf install akmod-nvidia-580xx xorg-x11-drv"),
+        (OperatingSystem("bazzite", "42", "Bazzite", "fedora", ("fedora",), True), BLACKWELL, "`rpm-ostree install "),
+        (OperatingSystem("rocky", "9.6", "Rocky", "fedora"), BLACKWELL, "nvidia-driver:open-dkms`, then `dnf install"),
+        (OperatingSystem("rocky", "9.6", "Rocky", "fedora"), PASCAL, "nvidia-driver:580-dkms`, then `dnf install cuda"),
+        (OperatingSystem("amzn", "2023", "Amazon Linux", "fedora"), BLACKWELL, "from NVIDIA's repository: `dnf module"),
+        (
+            OperatingSystem("rhel", "10.0", "RHEL", "fedora"),
+            BLACKWELL,
+            "from NVIDIA's repository: `dnf install nvidia-",
+        ),
+        (OperatingSystem("arch", "", "Arch", "arch"), BLACKWELL, "`pacman -Syu nvidia-open nvidia-utils`"),
+        (OperatingSystem("arch", "", "Arch", "arch"), PASCAL, "`nvidia-580xx-dkms` of the AUR"),
+        (OperatingSystem("nixos", "25.05", "NixOS", ""), BLACKWELL, "`hardware.nvidia.open`"),
+        (OperatingSystem("cos", "121", "Container-Optimized OS", ""), BLACKWELL, "`cos-extensions install gpu`"),
+        (OperatingSystem("gentoo", "", "Gentoo", ""), BLACKWELL, "packages of your distribution; then restart."),
+    ],
+    ids=lambda value: value.id if isinstance(value, OperatingSystem) else None,
+)
+def test_each_distribution_has_its_own_way_to_a_driver(system: OperatingSystem, device: str, told: str) -> None:
+    found = finding(NOT_INSTALLED, PciGpus((gpu(device),)), system, *BARE)
+    assert told in found.remedy
+    assert ("RPM Fusion" in found.remedy) is (system.id in ("fedora", "bazzite"))
+
+
+def test_a_gpu_for_the_screen_alone_needs_no_driver() -> None:
+    nouveau = PciGpus((gpu(driver="nouveau"),))
+    assert "--expect-gpus 0" in finding(NOT_INSTALLED, nouveau, *BARE).remedy
+    assert status(NOT_INSTALLED, nouveau, *BARE, ExpectedGpus(0)) is Status.OK
 
 
 def test_two_gpus_that_no_single_driver_serves() -> None:

@@ -21,6 +21,7 @@ from gpu_machines import (
 
 from gpudoctor import Severity
 from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.findings import Status
 
@@ -127,6 +128,15 @@ def test_gpu_that_nvml_does_not_list() -> None:
     )
     assert found.subject == SECOND
     assert f"NVML: 1 listed: {ADDRESS}" in evidence_of(found)
+
+
+def test_gpu_that_no_driver_has_while_another_works() -> None:
+    unbound = PciGpus((gpu(), gpu(address=SECOND, driver="")))
+    found = finding(LISTED, unbound, nvml(answer()))
+    assert found.subject == SECOND
+    assert "has no driver, while the NVIDIA driver serves others" in found.summary
+    assert found.severity is None  # the check's own: an error
+    assert finding(LISTED, unbound, nvml(answer()), ExpectedGpus(1)).severity is Severity.INFO
 
 
 def test_gpu_that_gives_no_handle_is_found_by_elimination() -> None:

@@ -129,6 +129,17 @@ def test_headers_of_fedora_with_akmods() -> None:
     assert "dnf upgrade" in finding.summary
 
 
+def test_headers_of_a_system_that_changes_as_one_image() -> None:
+    release = "6.14.5-300.fc42.x86_64"
+    finding = only(
+        HEADERS,
+        *(FEDORA._replace(ostree=True), kernel(release), installed(release, headers=()), ModuleFiles(())),
+        *(versions("", "", "570.144"), Dkms(False, ()), packages("akmod-nvidia"), PackageHistory(())),
+    )
+    assert "`rpm-ostree upgrade`" in finding.remedy
+    assert "dnf" not in finding.remedy
+
+
 @pytest.mark.parametrize(
     ("family", "release", "image", "name"),
     [

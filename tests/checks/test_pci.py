@@ -55,6 +55,13 @@ def test_switches_are_no_gpus() -> None:
     assert "6 NVSwitches are there" in evidence_of(finding(NONE, PciGpus((), 6), nvml()))
 
 
+def test_a_machine_with_gpus_of_amd_alone() -> None:
+    found = finding(NONE, PciGpus((), of_amd=("0000:c1:00.0",)), loaded(""), without=(Nvml,))
+    assert "of AMD: 0000:c1:00.0" in evidence_of(found)
+    assert found.remedy.startswith("gpudoctor looks after NVIDIA's GPUs alone")
+    assert "--expect-gpus 0" in found.remedy
+
+
 def test_no_gpu_in_a_container() -> None:
     assert "on the host" in finding(NONE, EMPTY, DOCKER, nvml()).remedy
 

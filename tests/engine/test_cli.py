@@ -268,6 +268,32 @@ def test_explain_by_id_by_message_and_the_list() -> None:
     assert "kernel.headers-missing" in gpudoctor("explain").stdout
 
 
+@pytest.mark.parametrize("place", ["ostree/deploy/fedora/deploy/0a1b.0", "@", "root"])
+def test_a_disk_whose_roots_lie_deeper(tmp_path: Path, place: str) -> None:
+    (tmp_path / place / "usr").mkdir(parents=True)
+    done = gpudoctor("check", "--root", str(tmp_path))
+    assert done.returncode == 3
+    assert f"is {tmp_path / place} meant?" in done.stderr
+
+
+def test_explain_by_a_pattern_as_only_has_it() -> None:
+    shown = gpudoctor("explain", "pci.*").stdout
+    assert "pci.no-gpu" in shown
+    assert "driver." not in shown
+
+
+def test_explain_asks_which_check_was_meant() -> None:
+    done = gpudoctor("explain", "pci.no-gpus")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "is 'pci.no-gpu'" in done.stderr
+
+
+def test_explain_keeps_to_the_width_of_a_page() -> None:
+    shown = gpudoctor("explain", "CUDA out of memory").stdout
+    assert shown.startswith("Harmless: ")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_check_imports_nothing_heavy(root: Path) -> None:
     program = (
         "import sys; sys.argv = ['gpudoctor', *sys.argv[1:]]\n"

@@ -94,6 +94,10 @@ def test_without_a_style_sheet_no_two_words_stick_together(headers: Any, sick: s
     assert {"error kernel.headers-missing", "unknown It keeps this machine from being called fine."} <= said
 
 
+def test_what_an_old_snapshot_was_not_asked_for_is_one_reason(headers: Any) -> None:
+    assert texts(headers, ".untold h3") == ["not in the snapshot: gpudoctor did not ask for this when it was recorded"]
+
+
 def test_the_command_of_a_finding_shows_the_repair(headers: Any) -> None:
     (line,) = texts(headers, "pre.command")
     program, *arguments = line.split()

@@ -103,6 +103,7 @@ def test_the_command_line_goes_before_the_settings() -> None:
     ("text", "said"),
     [
         ("expected-gpus = 8", "there is no 'expected-gpus'; is 'expect-gpus' meant?"),
+        ("[tool.gpudoctor]\nexpect-gpus = 8", "here the settings stand without [tool.gpudoctor]"),
         ("zzz = 8", "there is no 'zzz'; there are timeout, deep-timeout, "),
         ("fail_on = 'error'", "is 'fail-on' meant?"),
         ("fail-on = 'errors'", "fail-on is not 'errors'; is 'error' meant?"),

@@ -46,15 +46,18 @@ RESOURCES = "0x0 0x0 0x0\n0x00002a0000000000 0x00002a3fffffffff 0x00000000001422
 
 def test_gpus_on_the_bus() -> None:
     answers: dict[str, Json] = {
-        "list /sys/bus/pci/devices": ["0000:00:1f.3", "0000:19:00.0", "0000:19:00.1", "0000:1a:00.0", "0000:8b:00.0"],
+        "list /sys/bus/pci/devices": [
+            *("0000:00:1f.3", "0000:0c:00.0", "0000:19:00.0", "0000:19:00.1", "0000:1a:00.0", "0000:8b:00.0")
+        ],
         **_device("0000:00:1f.3", "PCI_CLASS=40300\nPCI_ID=8086:A348\n"),
+        **_device("0000:0c:00.0", "DRIVER=amdgpu\nPCI_CLASS=120000\nPCI_ID=1002:74A1\n"),
         **_device("0000:19:00.0", H200, resource=RESOURCES),
         **_device("0000:19:00.1", "DRIVER=snd_hda_intel\nPCI_CLASS=40300\nPCI_ID=10DE:10F0\n"),
         **_device("0000:1a:00.0", "PCI_CLASS=30000\nPCI_ID=10DE:FFFE\n", config="/////w==", resource=UNASSIGNED),
         **_device("0000:8b:00.0", "PCI_CLASS=68000\nPCI_ID=10DE:22A3\n"),
     }
     found = _facts(answers).get(PciGpus)
-    assert found.nvswitches == 1
+    assert (found.nvswitches, found.of_amd) == (1, ("0000:0c:00.0",))
     h200, unknown = found.gpus
     assert (h200.name, h200.architecture, h200.module, h200.driver) == ("NVIDIA H200", "Hopper", "either", "nvidia")
     assert h200.regions == ((0x2A0000000000, 0x4000000000),)
@@ -62,6 +65,16 @@ def test_gpus_on_the_bus() -> None:
     assert h200.unassigned == ()
     assert (unknown.label, unknown.driver, unknown.readable) == ("NVIDIA device fffe", "", False)
     assert (unknown.regions, unknown.unassigned) == (((0xC0000000, 0x1000000),), (1,))
+
+
+def test_what_is_made_of_a_gpu_for_virtual_machines_is_no_gpu_of_this_one() -> None:
+    answers: dict[str, Json] = {
+        "list /sys/bus/pci/devices": ["0000:19:00.0", "0000:19:00.4"],
+        **_device("0000:19:00.0", H200, resource=RESOURCES),
+        **_device("0000:19:00.4", H200, resource=RESOURCES),
+        "link /sys/bus/pci/devices/0000:19:00.4/physfn": "../0000:19:00.0",
+    }
+    assert [gpu.address for gpu in _facts(answers).get(PciGpus).gpus] == ["0000:19:00.0"]
 
 
 def test_a_sleeping_gpu_is_not_woken_up() -> None:

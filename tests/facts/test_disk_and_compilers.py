@@ -14,6 +14,7 @@ from gpudoctor.host import NotRunning
 from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins
 from gpudoctor.snapshot import RecordingHost, SnapshotHost
+from gpudoctor.testing import MachineTree
 
 load_plugins()
 
@@ -44,6 +45,17 @@ def test_firmware_by_driver_version(tmp_path: Path) -> None:
     assert facts_on(tmp_path / "merged", {**files, "/lib": "-> usr/lib"}).get(GspFirmware).files == expected
     assert facts_on(tmp_path / "only-usr", files).get(GspFirmware).files == expected
     assert facts_on(tmp_path / "none", {}).get(GspFirmware).files == {}
+
+
+def test_firmware_in_a_folder_that_the_kernel_was_told_of(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        "/lib/firmware/nvidia/535.309.01/gsp_ga10x.bin": "",
+        "/sys/module/firmware_class/parameters/path": "/home/kubernetes/bin/nvidia/firmware\n",
+        "/home/kubernetes/bin/nvidia/firmware/nvidia/580.95.05/gsp_tu10x.bin": "",
+    }
+    disk(tmp_path, files)
+    found = Facts(MachineTree(str(tmp_path))).get(GspFirmware).files
+    assert found == {"535.309.01": ("gsp_ga10x.bin",), "580.95.05": ("gsp_tu10x.bin",)}
 
 
 def package(name: str, version: str) -> Packages:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from disk_trees import disk, facts_on
 
-from gpudoctor.facts.system import Compiler, Kernel, compiler_of
+from gpudoctor.facts.system import Compiler, Kernel, OperatingSystem, compiler_of
 from gpudoctor.host import Unavailable
 from gpudoctor.machine import RootHost
 from gpudoctor.registry import Facts, load_plugins
@@ -144,3 +144,20 @@ def test_a_configuration_that_names_no_compiler(tmp_path: Path, config: bytes) -
 def test_a_disk_without_a_kernel(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="name it with --kernel"):
         facts_on(tmp_path, {"/lib/modules/6.1.0-50-amd64/modules.dep": ""}).get(Kernel)
+
+
+@pytest.mark.parametrize(
+    ("text", "of_debian", "ostree"),
+    [
+        ("ID=debian\n", True, False),
+        ("ID=ubuntu\nID_LIKE=debian\n", False, False),
+        ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', False, False),
+        ("ID=linuxmint\nID_LIKE=debian\nVERSION_CODENAME=faye\n", True, False),
+        ("ID=kali\nID_LIKE=debian\n", True, False),
+        ("ID=fedora\nVARIANT_ID=silverblue\nOSTREE_VERSION='42.20251101.0'\n", False, True),
+        ("ID=fedora\nVARIANT_ID=workstation\n", False, False),
+    ],
+)
+def test_whose_packages_a_distribution_has(tmp_path: Path, text: str, of_debian: bool, ostree: bool) -> None:
+    system = facts_on(tmp_path, {"/etc/os-release": text}).get(OperatingSystem)
+    assert (system.of_debian, system.ostree) == (of_debian, ostree)

@@ -27,11 +27,11 @@ from gpudoctor.snapshot import SnapshotHost
 APT, DNF, ZYPPER, PACMAN = (PackageManager(kind) for kind in ("apt", "dnf", "zypper", "pacman"))
 
 
-def found(id, family, database=None, answers=None):
+def found(id, family, database=None, *, ostree=False):
     load_plugins(fixes=True)
-    facts = {OperatingSystem: OperatingSystem(id, "", id, family)}
+    facts = {OperatingSystem: OperatingSystem(id, "", id, family, ostree=ostree)}
     facts |= {Packages: Packages(database, ())} if database is not None else {}
-    return Facts(SnapshotHost(answers or {}), facts).get(PackageManager)
+    return Facts(SnapshotHost({}), facts).get(PackageManager)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_which_one(id, family, database, kind):
 
 
 def test_image_based_fedora_is_not_changed_with_dnf():
-    assert found("fedora", "fedora", "rpm", {"resolve /ostree": "/sysroot/ostree"}).kind == ""
-    assert found("fedora", "fedora", "rpm", {"resolve /ostree": None}).kind == "dnf"
+    assert found("fedora", "fedora", "rpm", ostree=True).kind == ""
+    assert found("fedora", "fedora", "rpm").kind == "dnf"
 
 
 @pytest.mark.parametrize(

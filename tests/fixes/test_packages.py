@@ -5,9 +5,10 @@ from package_findings import status
 from package_machines import DEBIAN, HEALTHY, bookworm_held, bookworm_held_back, dpkg, package
 from package_machines import ubuntu as ubuntu_packages
 
-from gpudoctor import Manual, Phase, Reboot
+from gpudoctor import Finding, Findings, Manual, Phase, Reboot
 from gpudoctor.facts.history import PackageEvent, PackageHistory
 from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.package_manager import PackageManager
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.system import Kernel
@@ -283,10 +284,17 @@ def test_a_removed_driver_by_what_is_left_of_it(debian, a_package, commands):
         ("arch", "nvidia-open"),
     ],
 )
-def test_a_first_driver_is_a_persons_choice(machines, by_hand, name, words):
-    text = by_hand(steps_of("install-driver", *machines[name], H200))
+def test_a_first_driver_is_a_persons_choice(machines, by_hand, asked, name, words):
+    text = by_hand(steps_of("install-driver", *machines[name], H200, asked("driver.not-installed")))
     assert words in text
     assert "550.54.14 or newer" in text
+
+
+def test_where_a_system_changes_as_one_image_the_finding_knows_how(machines, by_hand):
+    found = Finding("no driver.", "", (), "Install the driver: `rpm-ostree install akmod-nvidia`.")
+    image = PackageManager("", "Fedora Silverblue is changed through rpm-ostree")
+    steps = steps_of("install-driver", *machines["fedora"], image, H200, Findings((("driver.not-installed", found),)))
+    assert by_hand(steps) == found.remedy
 
 
 def test_names_that_are_none(debian, a_package):

@@ -1,5 +1,6 @@
 """`gpudoctor triage` as a user meets it."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -86,6 +87,9 @@ def test_a_text_of_which_nothing_is_known_is_no_clean_bill() -> None:
         (bytes(range(128, 256)) * 20, "this is no text"),
         (b"\x7fELF\x02\x01\x01" + bytes(3000), "this is no text"),
         (b'{"schema": 1, "answers": {}}', "gpudoctor check --snapshot"),
+        (b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\n", "this is a PDF"),
+        (b"\x89PNG\r\n\x1a\n" + b"IHDR" * 900, "this is a picture"),
+        (gzip.compress(b" "), "there is no text in it"),
     ],
 )
 def test_what_is_no_text_gets_a_sentence(data: bytes, words: str) -> None:
@@ -93,6 +97,16 @@ def test_what_is_no_text_gets_a_sentence(data: bytes, words: str) -> None:
     assert (done.returncode, done.stdout) == (3, b"")
     assert words in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_packed_bug_report_is_unpacked() -> None:
+    assert b"driver.library-mismatch" in triage(gzip.compress(MISMATCH.encode())).stdout
+
+
+def test_an_address_is_not_fetched() -> None:
+    done = gpudoctor("triage", "https://example.org/issues/3")
+    assert done.returncode == 3
+    assert "nothing is fetched" in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/no/such/file", "/etc"])

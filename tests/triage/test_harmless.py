@@ -25,6 +25,14 @@ def test_it_is_named_as_harmless_and_nothing_else(message: str) -> None:
     assert done.report.exit_code == 0
 
 
+def test_a_mac_has_no_cuda() -> None:
+    message = "AssertionError: Torch not compiled with CUDA enabled"
+    done = triage(f"macOS 15.1, Apple M3\ntorch.cuda.is_available() False\n{message}\n")
+    assert [one.meaning.partition(":")[0] for one in done.harmless] == ["no Mac has CUDA"]
+    assert done.report.findings == ()
+    assert triage(f"Ubuntu 24.04\n{message}\n").report.findings[0].check.id == "torch.cpu-only"
+
+
 def test_beside_a_fault_it_is_told_too() -> None:
     fault = "could not insert 'nvidia': Key was rejected by service"
     done = triage(f"TF-TRT Warning: Could not find TensorRT\nmodprobe: ERROR: {fault}")

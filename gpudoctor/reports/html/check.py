@@ -24,7 +24,7 @@ from gpudoctor.reports.html.pieces import (
     table,
 )
 from gpudoctor.reports.machine import machine_summary
-from gpudoctor.reports.text import CERTAINTY, verdict_of
+from gpudoctor.reports.text import CERTAINTY, NOT_RECORDED, verdict_of
 
 _KINDS = {
     Status.OK: "ok",
@@ -147,7 +147,7 @@ def _untold(outcomes: Sequence[Outcome]) -> Element | None:
     crashed = [outcome for outcome in outcomes if outcome.status is Status.CRASHED]
     for outcome in outcomes:
         if outcome.reason and not outcome.not_running and outcome.status in (Status.UNKNOWN, Status.FOUND):
-            reasons.setdefault(outcome.reason, []).append(outcome)
+            reasons.setdefault(NOT_RECORDED if outcome.not_recorded else outcome.reason, []).append(outcome)
     if not (reasons or crashed):
         return None
     # What keeps the machine from being called fine comes first.
