@@ -6,6 +6,7 @@ Each answer has a value for "cannot tell"; none stands in for it.
 
 from collections.abc import Iterable
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 from gpudoctor.knowledge.cuda import CudaLevel, highest_cuda, minimum_driver, version_numbers
@@ -103,6 +104,7 @@ def forward_compatible(data_centre: bool | None, driver: str, cuda: tuple[int, i
     return Forward.ALLOWED if data_centre else Forward.REFUSED
 
 
+@cache
 def read_architecture(word: str) -> Architecture | None:
     """A word of an architecture list: "sm_90a" is native code for 9.0, "compute_120" PTX; None: another word."""
     kind, _, rest = word.partition("_")

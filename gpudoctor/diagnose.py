@@ -1,6 +1,7 @@
 """Run checks, causes before their consequences, and say what became of each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,14 +57,23 @@ def check(
 def diagnose(facts: Facts, checks: Iterable[Check], *, deselected: Iterable[Check] = ()) -> Report:
     """Run the checks; those deselected are reported as skipped, and explain nothing."""
     chosen = {check.id: check for check in checks}
-    graph = {id: [cause for cause in check.after if cause in chosen] for id, check in sorted(chosen.items())}
     outcomes: dict[str, Outcome] = {}
-    for id in TopologicalSorter(graph).static_order():
-        outcomes[id] = _explained(run_check(chosen[id], facts), [outcomes[cause] for cause in graph[id]], outcomes)
+    for id, causes in _in_order(tuple((id, chosen[id].after) for id in sorted(chosen))):
+        outcomes[id] = _explained(run_check(chosen[id], facts), causes, outcomes)
     broken = [_broken_plugin(plugin.name, plugin.reason) for plugin in registry.broken.values()]
     skipped = [Outcome(check, Status.SKIPPED, reason=DESELECTED) for check in deselected]
     ordered = (*(outcome for outcome in outcomes.values() if not outcome.unasked), *broken, *skipped)
     return Report(ordered, tuple(_ranked(ordered)))
+
+
+@cache
+def _in_order(after: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(id, those of its possible causes that are among these), causes first. Kept: `triage` and `preflight` diagnose
+    many times.
+    """
+    ids = {id for id, _ in after}
+    graph = {id: tuple(cause for cause in causes if cause in ids) for id, causes in after}
+    return tuple((id, graph[id]) for id in TopologicalSorter(graph).static_order())
 
 
 def run_check(check: Check, facts: Facts) -> Outcome:
@@ -89,10 +99,11 @@ def run_check(check: Check, facts: Facts) -> Outcome:
     return Outcome(check, status, findings, why, matters)
 
 
-def _explained(own: Outcome, before: Sequence[Outcome], outcomes: Mapping[str, Outcome]) -> Outcome:
+def _explained(own: Outcome, causes: Sequence[str], outcomes: Mapping[str, Outcome]) -> Outcome:
     """The outcome without what causes among the checks before it explain; blocked if nothing is left of it."""
     if own.status not in (Status.FOUND, Status.UNKNOWN) or own.not_running:
         return own
+    before = [outcomes[cause] for cause in causes]
     roots = [outcomes[outcome.cause] if outcome.status is Status.BLOCKED else outcome for outcome in before]
     # What could not be told for one reason is said once: by the first check that met it, and for which it matters as
     # much. What an old snapshot does not have is said once for all checks, in the reports.

@@ -57,6 +57,7 @@ class RootHost(Host):
             raise BadSource(f"{root}: no such directory")
         if not any(os.path.lexists(os.path.join(self.root, known)) for known in ("etc", "usr", "var/lib")):
             raise BadSource(f"{root}: not the root of a Linux system (no etc, no usr){_elsewhere(self.root)}")
+        self._folders: dict[str, str] = {}  # where the links in the way to a folder lead: most files have neighbours
         self._given = {"/proc/sys/kernel/osrelease": kernel + "\n"} if kernel else {}
 
     def read(self, path: str, *, first: int | None = None, last: int | None = None) -> str | None:
@@ -183,8 +184,14 @@ class RootHost(Host):
 
     def _resolve(self, path: str) -> str:
         """Follow links as the machine would, never out of the root. What is missing is left as it stands."""
-        pending = path.split("/")[::-1]
-        resolved = ""
+        folder, _, name = path.rpartition("/")
+        if folder not in self._folders:
+            self._folders[folder] = self._followed("", folder, path)
+        return self._followed(self._folders[folder], name, path) or "/"
+
+    def _followed(self, resolved: str, way: str, path: str) -> str:
+        """From a folder on, "" for the root."""
+        pending = way.split("/")[::-1]
         for _ in range(400):
             if not pending:
                 break
@@ -207,7 +214,7 @@ class RootHost(Host):
             pending.extend(target.split("/")[::-1])
         else:
             raise Unavailable(f"{path}: too many levels of symbolic links")
-        return resolved or "/"
+        return resolved
 
 
 class LiveHost(RootHost):

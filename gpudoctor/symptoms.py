@@ -51,12 +51,18 @@ def may_match(pattern: str, lowered: str) -> bool:
 
     Compiling every pattern of every check takes longer than a whole diagnosis may; looking for words takes nothing.
     """
-    return any(all(word in lowered for word in words) for words in _needed_words(pattern.lower()))
+    return any(all(word in lowered for word in words) for words in _needed_words(pattern))
 
 
 @cache
 def _needed_words(pattern: str) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(words) for words in _words_of_alternatives(pattern))
+    return tuple(tuple(words) for words in _words_of_alternatives(pattern.lower()))
+
+
+@cache
+def compiled(pattern: str, flags: re.RegexFlag) -> re.Pattern[str]:
+    """`re` keeps 512 patterns, which is fewer than all checks have: whoever goes through them compiles each anew."""
+    return re.compile(pattern, flags)
 
 
 _SPECIAL = frozenset("\\[]()?*{|.^$+")
@@ -113,4 +119,4 @@ def _class_end(pattern: str, at: int) -> int:
 
 def found_in(pattern: str, text: str, lowered: str) -> bool:
     """Is the pattern anywhere in this text?"""
-    return may_match(pattern, lowered) and re.search(pattern, text, re.IGNORECASE) is not None
+    return may_match(pattern, lowered) and compiled(pattern, re.IGNORECASE).search(text) is not None

@@ -1,6 +1,7 @@
 """What each package is to the driver: which part of it, of which version, in which set of packages, and from whom."""
 
 import enum
+from functools import cache
 from typing import NamedTuple
 
 from gpudoctor.facts.packages import Package, Packages
@@ -68,6 +69,7 @@ def released_together(packages: Packages) -> tuple[DriverPackage, ...]:
     return tuple(member for member in driver_packages(packages) if member.version)
 
 
+@cache
 def as_driver_package(package: Package, manager: str) -> DriverPackage | None:
     """None for what belongs to no driver, and for what goes with any driver."""
     part = _part(package, manager)

@@ -155,6 +155,7 @@ def version_pair(text: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+@cache
 def version_numbers(text: str) -> tuple[int, ...]:
     """The leading numbers of a version: "580.95.05-open" is (580, 95, 5), "" is ()."""
     found = re.match(r"\d+(?:\.\d+)*", text)

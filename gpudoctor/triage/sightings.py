@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gpudoctor.findings import Check
-from gpudoctor.symptoms import Symptom, found_in, may_match
+from gpudoctor.symptoms import Symptom, compiled, found_in, may_match
 from gpudoctor.triage.paste import Paste, Whole
 
 _MOST_LINES = 3  # that a message can be spread over
@@ -59,7 +59,7 @@ def matches(symptom: Symptom, paste: Paste) -> list[Sighting]:
 def _matches(pattern: str, whole: Whole) -> Iterator[tuple[int, int, str]]:
     """The first of each line, with the lines where they begin and end."""
     before, count = -1, 0
-    for match in re.finditer(pattern, whole.text, re.IGNORECASE | re.MULTILINE):
+    for match in compiled(pattern, re.IGNORECASE | re.MULTILINE).finditer(whole.text):
         first, last = whole.line_at(match.start()), whole.line_at(max(match.start(), match.end() - 1))
         if not match[0] or first == before or last - first >= _MOST_LINES:
             continue

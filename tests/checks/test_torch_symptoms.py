@@ -5,6 +5,7 @@ import re
 import pytest
 
 from gpudoctor.registry import load_plugins, registry
+from gpudoctor.symptoms import compiled
 
 
 def ids_for(message: str) -> list[str]:
@@ -12,7 +13,7 @@ def ids_for(message: str) -> list[str]:
     return sorted(
         id
         for id, check in registry.checks.items()
-        if any(re.search(pattern, message, re.IGNORECASE) for pattern in check.symptoms)
+        if any(compiled(pattern, re.IGNORECASE).search(message) for pattern in check.symptoms)
     )
 
 
