@@ -22,7 +22,7 @@ MAC = r"\bmacOS\b|\bMac OS X\b|\bMacBook|\bApple (M\d|Silicon)"
 SNAP = r"snap install docker|/snap/bin/docker|/var/snap/docker|snap\.docker|docker.{0,40}\bsnap\b|\bsnap\b.{0,30}docker"
 DESKTOP = r"docker[ -]desktop|desktop-linux"
 AFTER_SLEEP = (
-    r"\b(after|since|from|following) (\w+ )?(resum\w+|suspen\w+|sleep\w*|hibernat\w+|standby|waking|wake)\b"
+    r"\b(after|since|from|following) (\w+ ){0,3}(resum\w+|suspen\w+|sleep\w*|hibernat\w+|standby|waking|wake)\b"
     r"|\bwak(es|ing) up\b|\bwoke up\b|\buntil (\w+ ){0,4}(suspend|sleep)"
 )
 ASLEEP = rf"{AFTER_SLEEP}|\bPM: (suspend|hibernation) (entry|exit)"
@@ -46,7 +46,13 @@ OTHER_BUILD_FAULTS = (
     r"kernel headers for|/build: No such file|autoconf\.h: No such file|unrecognized command.line option"
     r"|cc_version_check|ompiler version check|Failed CC version check|Failed build dependencies|No space left"
 )
-NO_MODULE = r"could(n't| not) communicate with the NVIDIA driver|not found in directory /lib/modules"
+# nvidia-smi's sentence, and how people say it after it.
+UNREACHABLE = (
+    r"(could|can?)(n't| ?not) communicate with (the )?(NVIDIA )?driver"
+    r"|(fail\w*|unable) to communicate with the NVIDIA driver"
+)
+NO_MODULE = rf"{UNREACHABLE}|not found in directory /lib/modules"
+SECURE_BOOT_OFF = r"secure ?boot\b.{0,20}\b(disabled|off|inactive)\b|(disabl\w+|turn\w* off) secure ?boot"
 REMOVAL = r"\b(Remove|Purge): .{0,400}nvidia|auto-?remove|\bRemoving nvidia|\b(after|since) .{0,20}(update|upgrad)"
 # Of a package of the driver that cannot be installed, and of those who make such packages beside the distribution.
 DEPENDS = r"nvidia\S* : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)"

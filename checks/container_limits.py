@@ -33,10 +33,12 @@ def _with_gpu(confinement: Confinement, nodes: DeviceNodes | Unavailable) -> int
         sure(r"insufficient shared memory \(shm\)"),
         sure(r"DataLoader worker \(pid.*\) is killed by signal: Bus error"),
         r"The SHMEM allocation limit is set to the default of 64MB",
-        sure(r"(?:Error while creating|Error: failed to extend) shared memory segment .*/dev/shm/nccl-"),
+        sure(r"Error while creating shared memory segment (?:/dev/shm/)?nccl-"),
+        sure(r"Call to (?:posix_fallocate|ftruncate) failed ?: No space left on device"),  # of NCCL before 2.8
         sure(r"/dev/shm/nccl-\S+.* No space left on device"),
         sure(r"unable to (?:write to|allocate shared memory\(shm\) for) file </torch_\S+>: No space left on device"),
         r"/dev/shm has only \d+ bytes available",
+        r"No space left on device:? '?/dev/shm/",
         hint(r"\bBus error\b", beside=CONTAINER),
     ],
 )

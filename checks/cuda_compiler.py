@@ -24,7 +24,10 @@ _ONLY_FOR_BUILDS = "that counts only where extensions are built"
     severity=Severity.WARNING,
     symptoms=[
         sure(r"The detected CUDA version \([0-9.]+\) mismatches the version that was used to compile"),
-        sure(r"Installed CUDA version [0-9.]+ does not match the version torch was compiled with"),
+        sure(
+            r"Installed CUDA version [0-9.]+ does not match the version torch was compiled with"
+            r"(?! [0-9.]+ ?(but since the APIs are compatible|Detected `DS_SKIP))"
+        ),
         sure(r"compiled with a version of Cuda that does not match the version used to compile Pytorch"),
         likely(r"FlashAttention is only supported on CUDA \S+ and above"),
     ],

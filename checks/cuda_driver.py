@@ -24,6 +24,7 @@ from ._message_words import ANSWERS_FALSE
     symptoms=[
         sure(r"The NVIDIA driver on your system is too old"),
         sure(r"install a PyTorch version that has been compiled with your version of the CUDA driver"),
+        sure(r"CUDA Driver version found is \d+\. Minimum requirement is \d+"),  # of NCCL
         sure(r"old CUDA driver detected - please upgrade"),
         r"CUDA driver version is insufficient for CUDA runtime version",
         r"cudaErrorInsufficientDriver",

@@ -88,7 +88,7 @@ def _has_nvcc(environment: PythonEnvironment) -> bool:
     severity=Severity.WARNING,
     symptoms=[
         sure(r"The nvcc binary could not be located in your \$CUDA_HOME"),
-        sure(r"No such file or directory: '(:[^':]*|/[^':]*:[^']*)/nvcc'"),  # a list of folders in place of one
+        sure(r"No such file or directory: '(:|/[^':]*:)[^']*/nvcc'"),  # a list of folders in place of one
         sure(r"(^|\s):/\S*bin/nvcc: (not found|No such file)"),
         sure(r"\bCUDA_(HOME|PATH)=[\"']?(\$\{?CUDA_(HOME|PATH)\}?:|:/|/[^\s:\"']*:)"),
         sure(r"Could not find `?nvcc`? executable in path specified by"),

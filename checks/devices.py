@@ -170,6 +170,7 @@ def uvm_node_missing(
     "devices.permission-denied",
     after=["devices.selinux-denied"],
     symptoms=[
+        r"NVIDIA-SMI has failed because you do not have sufficient permissions",
         r"Failed to initialize NVML: Insufficient Permissions",
         r"could not open the device file /dev/nvidia\S* \((Permission denied|Operation not permitted)\)",
         r"NVML_ERROR_NO_PERMISSION|NVMLError_NoPermission",

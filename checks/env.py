@@ -29,6 +29,10 @@ _WRONG_CARD = (
 )
 
 
+# cuBLAS says the same where a program hands it matrices that do not fit, or all memory is taken.
+_OF_THE_PROGRAM = r"shapes cannot be multiplied|size mismatch|out of (memory|range)|device-side assert|\bIndexError\b"
+
+
 @check(
     "env.library-path-shadows",
     symptoms=[
@@ -50,7 +54,7 @@ _WRONG_CARD = (
         ),
         hint(r"conflicting cuDNN in LD_LIBRARY_PATH"),
         hint(r"(GET|FIND) was unable to find an engine to execute this computation"),
-        hint(r"CUBLAS_STATUS_(INVALID_VALUE|NOT_SUPPORTED|NOT_INITIALIZED)"),
+        hint(r"CUBLAS_STATUS_(INVALID_VALUE|NOT_SUPPORTED|NOT_INITIALIZED)", without=_OF_THE_PROGRAM),
     ],
 )
 def library_path_shadows(

@@ -90,6 +90,7 @@ def version_mismatch(
         r"cudaErrorSystemNotReady|CUDA_ERROR_SYSTEM_NOT_READY",
         r"Fabric\s+State\s*: (In Progress|Not Started)",
         r"Unit nvidia-fabricmanager(\.service)? (not found|could not be found)",
+        r"Failed to bind NVLink SHARP \(NVLS\) Multicast memory",
         r"transport/nvls\.cc:\d+ NCCL WARN Cuda failure",
         hint(
             r"nvidia-fabricmanager\.service: (Failed|Main process exited)|Failed to start NVIDIA fabric manager",

@@ -22,8 +22,14 @@ from ._gpus import (
     silent_gpus,
 )
 from ._scope import own_driver
+from ._surroundings import UNREACHABLE
 
 _AFTER = ("kernel.other-driver-bound",)
+# Who names a GPU before Turing and a driver after branch 580 in one breath, and that nothing works.
+_OLD_GPU = r"\b(GTX ?(745|750|9[5-8]0|10[5-8]0)|GT ?10[13]0|MX ?[123][135]0|Quadro [MP]\d{3,4}|TITAN (X|V))"
+_NEW_DRIVER = r"\b(59\d|6[0-4]\d)\.\d{2,3}\b"
+_OLD_GPU_NEW_DRIVER = (rf"{_OLD_GPU}\b.{{0,300}}{_NEW_DRIVER}", rf"{_NEW_DRIVER}.{{0,300}}{_OLD_GPU}\b")
+_REFUSED = rf"{UNREACHABLE}|not supported|no longer (be )?support|No devices were found|No NVIDIA (GPU|device)"
 
 
 @check(
@@ -31,6 +37,8 @@ _AFTER = ("kernel.other-driver-bound",)
     after=_AFTER,
     symptoms=[
         sure(r"requires use of the NVIDIA open kernel modules"),
+        r"This system requires the open GPU kernel modules",
+        r"'(kernel|proprietary)' kernel modules are incompatible with the GPU",
         likely(r"RmInitAdapter failed! \(0x22:0x56:", without=r"kgsp|GSP"),
         likely(r"No devices were found", beside=r"\bRTX 50\d\d\b|\bBlackwell\b|\bB[23]00\b|RTX PRO \d000"),
         hint(r"No devices were found"),
@@ -85,6 +93,8 @@ def open_module_required(
     symptoms=[
         sure(r"not supported by open nvidia\.ko"),
         sure(r"does not include the required GPU System Processor"),
+        sure(r"nvidia\.ko because it does not include the required GPU"),  # a line alone, as grep lets it through
+        r"'(kernel-)?open' kernel modules are incompatible with the GPU",
         r"RmInitAdapter failed! \(0x24:0x72:",
     ],
 )
@@ -138,6 +148,8 @@ def open_module_unsupported(
     symptoms=[
         sure(r"supported through the\s+(NVRM:\s+)?NVIDIA [\d.]+xx Legacy drivers"),
         sure(r"NVIDIA driver will ignore\s+(NVRM:\s+)?this GPU"),
+        sure(r"legacy Linux graphics drivers and will be ignored"),
+        *(likely(pattern, beside=_REFUSED) for pattern in _OLD_GPU_NEW_DRIVER),
         hint(r"No NVIDIA GPU found"),
         hint(r"No NVIDIA graphics adapter found"),
         hint(r"You do not appear to have an NVIDIA GPU supported by"),

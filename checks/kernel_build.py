@@ -13,6 +13,10 @@ from ._kernels import KernelsWithoutModule, failed_builds
 from ._scope import own_driver
 from ._surroundings import OTHER_BUILD_FAULTS
 
+# A line of gcc's about the module's source, in some of the languages that gcc speaks.
+_SOURCE = r"\b(nvidia-(uvm|drm|modeset|peermem)/\S+|nv[-\w]*\.[ch]:\S+|os-\w+\.c:\S+|NVIDIA-Linux\S+|dkms/nvidia\S+)"
+_ERRORS = r"(fatal )?error|错误|錯誤|エラー|오류|erreur|Fehler|ошибка|errore|erro|błąd"
+
 
 @check(
     "kernel.driver-too-old-for-kernel",
@@ -30,6 +34,7 @@ from ._surroundings import OTHER_BUILD_FAULTS
         sure(r"(nvidia\S*|\bnv[-\w]*\.[ch]\S*): (fatal )?error: .*(read-only member|incomplete type|undefined type)"),
         sure(r"nvidia\S*: fatal error: (drm|asm|linux)/\S+: No such file"),
         sure(r"GPL-incompatible module nvidia\S* uses GPL-only symbol"),
+        likely(rf"{_SOURCE}: ({_ERRORS}) ?[:\uff1a]", without=OTHER_BUILD_FAULTS),
         r"modpost: \"\w+\" \[\S*nvidia\S*\] undefined",
         r"BUILD_EXCLUSIVE directive which does not match this kernel",
         likely(r"Bad return status for module build on kernel", without=OTHER_BUILD_FAULTS),
@@ -86,6 +91,8 @@ def driver_too_old_for_kernel(confinement: Confinement, without: KernelsWithoutM
         r"NVIDIA kernel module was not created",
         r"Failed to run \S*dkms (build|install) -m nvidia",
         r"Failed to install the kernel module through DKMS",
+        likely(r"Missing the (module )?source directory or the symbolic link pointing to it", beside=r"nvidia"),
+        likely(r"Could not locate dkms\.conf file", beside=r"nvidia"),
         hint(r"Bad return status for module build on kernel"),
     ],
 )

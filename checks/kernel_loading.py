@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, sure
+from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.modprobe import ModprobeConfig
@@ -13,7 +13,7 @@ from gpudoctor.facts.versions import DriverVersions
 from ._boot import refresh_initramfs
 from ._known import known
 from ._scope import own_driver
-from ._surroundings import WSL
+from ._surroundings import UNREACHABLE, WSL
 
 
 @check(
@@ -27,6 +27,7 @@ from ._surroundings import WSL
         sure(r"\bmodprobe\.blacklist=\S*\bnvidia(?!fb)"),
         r"(^|:)\s*blacklist nvidia([-_](current|drm|modeset|uvm))?$",
         r"\balias nvidia off",
+        likely(r"prime-select query\W{1,12}intel\b", beside=UNREACHABLE),
         hint(r"prime-select (query )?intel|prime-select query .{0,12}\bintel"),
     ],
 )

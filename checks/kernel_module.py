@@ -14,7 +14,7 @@ from gpudoctor.facts.versions import DriverVersions, DriverWanted
 from ._kernels import KernelsWithoutModule, KernelWithoutModule, ModuleSource, module_source
 from ._package_words import WHOLE_IMAGE, install, install_headers, manager_of, reinstall
 from ._scope import own_driver
-from ._surroundings import NEW_KERNEL, WSL
+from ._surroundings import NEW_KERNEL, SECURE_BOOT_OFF, UNREACHABLE, WSL
 
 
 @check(
@@ -27,6 +27,11 @@ from ._surroundings import NEW_KERNEL, WSL
         sure(r"[Pp]lease install the linux-headers-\S+ package"),
         sure(r"[Uu]nable to find the kernel source tree for the currently running kernel"),
         sure(r"kernel header file '?\S+' does not exist"),
+        sure(r"Neither the '\S+' nor the '\S+' kernel header file exists"),
+        sure(r"kernel source path '\S+' (does not exist|is invalid)"),
+        # The driver's container, which installs them for the kernel of the node.
+        likely(r"Could not (resolve|locate) Linux kernel version", beside=r"nvidia"),
+        r"Unable to find a match: .{0,80}kernel-(headers|devel)",
         sure(r"Could not find files needed to compile modules for"),
         r"The Module\.symvers file is missing",
         r"package '?(kernel(-default)?-devel|linux-headers)\S* is not installed",
@@ -115,9 +120,10 @@ def headers_missing(
         r"could not find module by name 'nvidia",
         r"Failed to find module 'nvidia",
         hint(r"module not found: '?nvidia"),
-        r"NVIDIA kernel module missing\. Falling back to nouveau",
-        likely(r"could(n't| not) communicate with the NVIDIA driver", beside=NEW_KERNEL),
-        hint(r"could(n't| not) communicate with the NVIDIA driver"),
+        likely(r"NVIDIA kernel module missing\. Falling back to nouveau", beside=rf"{NEW_KERNEL}|{SECURE_BOOT_OFF}"),
+        hint(r"NVIDIA kernel module missing\. Falling back to nouveau"),
+        likely(UNREACHABLE, beside=NEW_KERNEL),
+        hint(UNREACHABLE),
         hint(r"NVML_ERROR_DRIVER_NOT_LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
         hint(r"nvml vram init failure: 9\b"),
         hint(r"Failed to load the NVIDIA kernel module"),

@@ -27,6 +27,8 @@ from ._scope import own_driver
         likely(r"another driver was loaded and\s*(NVRM:\s*)?obtained ownership", without=r"vfio|pci-stub"),
         likely(r"The NVIDIA probe routine was not called for \d+ device", without=r"vfio|pci-stub"),
         r"Kernel driver in use: (nouveau|nova)",
+        r"configuration files to disable Nouveau are already present",
+        likely(r"\bdriver[:=] ?nouveau\b", beside=r"NVIDIA"),  # of inxi and lshw
         hint(r"^nouveau \d{6,} \d"),
         hint(r"\bnouveau (gets|is|was|keeps) (being )?(re)?load"),
         hint(r"\bnouveau( [0-9a-f:.]+|\d*): *(\w+: )?(fifo|gr|bus|DRM|pmu|disp|timeout|unknown chipset)"),

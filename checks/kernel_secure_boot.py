@@ -14,18 +14,26 @@ from gpudoctor.facts.versions import DriverVersions
 
 from ._known import known
 from ._scope import own_driver
-from ._surroundings import CONTAINER, NO_MODULE
+from ._surroundings import CONTAINER, NEW_KERNEL, NO_MODULE, SECURE_BOOT_OFF
+
+_FALLING_BACK = r"NVIDIA kernel module missing\. Falling back to nouveau"
 
 SYMPTOMS = (
     sure(r"could not (insert|load)( module)? '?\S*nvidia\S*: (Key was rejected by service|Required key not available)"),
     sure(r"Secure boot is enabled on this system, so this is likely because it was not signed"),
+    sure(r"failed to load\b.{0,40} because it was not signed by a key that is trusted by the kernel"),
     r"Key was rejected by service",
     r"Required key not available",
     r"Loading of (unsigned module|module with \S+( \S+)?) is rejected",
     r"unsigned module loading is restricted",
     likely(r"could not insert '?nvidia\S*: Operation not permitted", without=CONTAINER),
-    hint(r"NVIDIA kernel module missing\. Falling back to nouveau"),  # Fedora, where akmods signs or nobody does
+    # Fedora, where akmods builds it for each kernel, and signs it with a key that the owner must enrol.
+    likely(_FALLING_BACK, without=rf"{SECURE_BOOT_OFF}|akmods?\b.{{0,60}}fail|{NEW_KERNEL}"),
+    hint(_FALLING_BACK),
     likely(r"SecureBoot enabled", beside=rf"{NO_MODULE}|could not insert '?nvidia"),
+    likely(
+        r"\bsecure[ -]boot:? (is |was )?(still )?(enabled|turned on|active)\b", beside=rf"{NO_MODULE}|{_FALLING_BACK}"
+    ),
     hint(r"PKCS#7 signature not signed with a trusted key"),
     hint(r"could(n't| not) communicate with the NVIDIA driver", beside=r"secure ?boot"),
 )

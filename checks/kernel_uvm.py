@@ -35,6 +35,7 @@ OLD_SYMPTOM = r"error == cudaSuccess \(30 vs\. 0\)|cudaGetDeviceCount returned 3
         hint(r"Module nvidia[-_\w]*[-_]uvm not found"),
         hint(TORCH_SYMPTOM),
         hint(r"CUDA_ERROR_UNKNOWN"),
+        likely(r"\b(no|without|lacks?|missing) (the )?(module )?nvidia[-_]uvm\b", beside=r"CUDA|cuInit"),
     ],
 )
 def uvm_not_loaded(
@@ -124,12 +125,13 @@ def uvm_hmm(
     ],
     symptoms=[
         sure(TORCH_SYMPTOM, beside=ASLEEP),
-        sure(r"CUDA_ERROR_UNKNOWN|cuInit.{0,40}\b999\b|init failure: 999\b", beside=ASLEEP),
+        sure(r"CUDA_ERROR_UNKNOWN|cuInit.{0,40}\b999\b|init failure: 999\b|UNKNOWN_ERROR\(99\)", beside=ASLEEP),
         likely(TORCH_SYMPTOM),
         likely(r"cuInit.{0,60}CUDA_ERROR_UNKNOWN"),
         r"cuInit\S* (failed|returned)\D*999",
         r"cuInit\(\d?\)\W{1,3}999\b",
-        r"cuda driver library (init failure|failed to get device context):? 999",
+        r"(library|cuda\w*) (init failure|failed to get device context):? 999",
+        r"\bcuda[A-Z]\w+ err: 999\b",  # of ollama
         r"cuInit\(?\d?\)?:? .{0,30}unknown error",
         r"failed to initialize CUDA: unknown error",
         likely(OLD_SYMPTOM, beside=ASLEEP),

@@ -21,6 +21,7 @@ _SHARED_MEMORY = r"/dev/shm|No space left on device|shared memory"
     "nccl.shadowed",
     after=["python.nvidia-wheels-collide", "env.library-path-shadows"],
     symptoms=[
+        sure(r"NCCL library is (not backwards compatible|too old)\. This application was compiled with NCCL"),
         sure(r"libtorch_cuda\S*\.so: undefined symbol: nccl[A-Z]\w+"),
         r"undefined symbol: nccl[A-Z]\w+",
         r"symbol nccl\w+,? version \S+ not defined in file libnccl",

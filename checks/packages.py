@@ -117,7 +117,8 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
     symptoms=[
         r"Unable to correct problems, you have held broken packages",
         r"nvidia\S* : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)",
-        likely(r"packages have unmet dependencies", beside=r"nvidia|cuda-drivers"),
+        likely(r"packages have unmet dependencies", beside=r"nvidia|\bcuda-"),
+        likely(r"Unmet dependencies\. Try 'apt", beside=r"nvidia|\bcuda-"),
         likely(r"nothing provides \S*(nvidia|kmod)\S* needed by", beside=r"nvidia"),
         r"breaks dependency '\S*nvidia|unable to satisfy dependency '\S*nvidia",
         r"nvidia\S* have been kept back|kept back: .{0,200}nvidia-(driver|dkms)",

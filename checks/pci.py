@@ -137,7 +137,7 @@ def bar_unassigned(gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Una
         sure(r"\bGPU is lost\b"),
         sure(r"NVML_ERROR_GPU_IS_LOST|NVMLError_GpuIsLost"),
         r"Unable to determine the device handle for GPU ?[0-9a-fA-F:.]+: (Unknown Error|GPU is lost)",
-        r"Unable to determine the device handle for gpu .{1,30}: Unknown Error",
+        r"Unable to determine the device handle for gpu ?.{1,30}: Unknown Error",
         r"nvidia [0-9a-f:.]+: Unable to change power state from D3(cold|hot) to D0",
         hint(r"pciehp: Slot\(\S+\): (Link Down|Card not present)", beside=r"nvidia|NVRM"),
     ],

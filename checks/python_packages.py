@@ -14,7 +14,7 @@ from gpudoctor.python.pins import BrokenPin, Restoring, broken_pins, restoring
 
 from ._environments import on_gpus, place, severity, undecided
 
-_FRAMEWORKS = r"torch\w*|tensorflow|jax\w*|onnxruntime-gpu|triton|xformers|flash-attn|vllm|cupy|nvidia-\w+"
+_FRAMEWORKS = r"torch\w*|tensorflow|jax\w*|onnxruntime-gpu|triton|xformers|flash[-_]attn|vllm|cupy|nvidia-\w+"
 
 
 @check(

@@ -129,6 +129,8 @@ def _fails(nvml: Nvml | Unavailable, cuda: Cuda | Unavailable) -> bool:
     symptoms=[
         likely(r"GPU access blocked by the operating system", without=LINUX_DRIVER_IN_WSL),
         likely(r"Failed to properly shut down NVML: Driver Not Loaded"),
+        # Of drivers 551 to 560 for Windows.
+        likely(r"\bnvidia-smi\b.{0,80}segmentation fault|segmentation fault\W+(core dumped\W+)?nvidia-smi", beside=WSL),
         sure(r"nvidia-container-cli: .{0,80}WSL environment detected but no adapters were found"),
         sure(r"WSL2? .{0,60}requires an update to its kernel component"),
         likely(r"dxgk: dxgkio_\w+: Ioctl failed: -(?!2\b|22\b)\d+", without=SMI_TABLE),

@@ -7,6 +7,72 @@ from gpudoctor.triage.judge import triage
 
 TEXTS = [
     (
+        "kernel.nouveau-bound",
+        "WARNING: One or more modprobe configuration files to disable Nouveau are already present at: "
+        "/etc/modprobe.d/nvidia-installer-disable-nouveau.conf.",
+    ),
+    ("kernel.nouveau-bound", "Graphics: Device-1: NVIDIA GA106 [GeForce RTX 3060] driver: nouveau v: kernel"),
+    (
+        "driver.open-module-required",
+        "This system requires the open GPU kernel modules, but contains GPUs which are not supported by them.",
+    ),
+    (
+        "driver.open-module-unsupported",
+        "dmesg | grep required\nnvidia.ko because it does not include the required GPU",
+    ),
+    (
+        "driver.gpu-needs-legacy-branch",
+        "The following NVIDIA GPUs are supported through NVIDIA legacy Linux graphics drivers and will be ignored by "
+        "the NVIDIA 595.58.03 Linux graphics driver: GeForce GTX 960",
+    ),
+    (
+        "driver.gpu-needs-legacy-branch",
+        "Quadro P2000, nvidia-dkms went to 590.48.01 today and now nvidia-smi can't communicate with the driver",
+    ),
+    (
+        "kernel.secure-boot-blocks-module",
+        "ERROR: The kernel module failed to load because it was not signed by a key that is trusted by the kernel.",
+    ),
+    ("kernel.secure-boot-blocks-module", "boot screen: NVIDIA kernel module missing. Falling back to nouveau"),
+    (
+        "kernel.secure-boot-blocks-module",
+        "secure boot is enabled\nnvidia-smi cannot communicate with the NVIDIA driver",
+    ),
+    (
+        "kernel.module-missing",
+        "Secure Boot: disabled. After a kernel upgrade: NVIDIA kernel module missing. Falling back to nouveau",
+    ),
+    ("kernel.headers-missing", "ERROR: The kernel source path '/lib/modules/6.8.0-60-generic/build' does not exist."),
+    ("kernel.headers-missing", "nvidia-driver-daemonset-x2k: Could not resolve Linux kernel version"),
+    ("kernel.headers-missing", "Error: Unable to find a match: kernel-headers-5.14.0-503 kernel-devel-5.14.0-503"),
+    (
+        "kernel.driver-too-old-for-kernel",
+        "/var/lib/dkms/nvidia/340.108/build/nv-dma.c:44:11: error: no previous prototype for 'nv_create_dma_map'",
+    ),
+    ("kernel.driver-too-old-for-kernel", "nvidia-uvm/uvm_pmm_gpu.c:2659:9: 错误: 隐式声明函数'hmm_range_fault_retry'"),
+    (
+        "kernel.module-build-failed",
+        "Error! nvidia/525.60.11 is broken! Missing the source directory or the symbolic link pointing to it.",
+    ),
+    ("kernel.module-blacklisted", "$ prime-select query\nintel\nnvidia-smi can't communicate with the NVIDIA driver"),
+    ("kernel.uvm-wedged", "after laptop sleep ollama is slow\ncudaSetDevice err: 999"),
+    ("kernel.uvm-not-loaded", "nvidia-smi is fine, lsmod shows no nvidia_uvm, cuInit gives CUDA_ERROR_UNKNOWN"),
+    (
+        "health.gsp-timeout",
+        "NVRM: _kgspRpcRecvPoll: GSP RM heartbeat timed out\n"
+        "NVRM: Xid (PCI:0000:01:00): 109, pid=51, name=game, channel 0x3e, errorString CTX SWITCH TIMEOUT",
+    ),
+    ("gpu.reset-required", "GPU 00000000:07:00.0: GPU requires restart"),
+    ("devices.permission-denied", "NVIDIA-SMI has failed because you do not have sufficient permissions."),
+    ("packages.held-or-broken", "E: Unmet dependencies. Try 'apt --fix-broken install' with no packages.\ncuda-12-4"),
+    ("container.shared-memory-small", "shm.h:28 NCCL WARN Call to posix_fallocate failed : No space left on device"),
+    (
+        "container.shared-memory-small",
+        "Error while creating shared memory segment nccl-shm-recv-25-0-1-3 (size 9637888)",
+    ),
+    ("fabric.manager-not-ready", "NCCL WARN Failed to bind NVLink SHARP (NVLS) Multicast memory of size 2097152"),
+    ("wsl.host-too-old", "WSL2, driver 551.76 on Windows\n$ nvidia-smi\nSegmentation fault"),
+    (
         "kernel.module-missing",
         "After upgrading Ubuntu to the new kernel 6.8.0-60 nvidia-smi says NVIDIA-SMI has failed "
         "because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA "
@@ -545,6 +611,9 @@ TEXTS = [
 ]
 
 HEALTHY = [
+    "It worked on the old GTX 1080 as well. Now RTX 5070, driver 595.58.03: all is fine, 140 it/s",
+    "Secure Boot: enabled. Driver 580.95.05 signed and loaded, nvidia-smi shows the RTX 4070.",
+    "Graphics: Device-1: NVIDIA GA106 [GeForce RTX 3060] driver: nvidia v: 570.133.07",
     "| NVIDIA-SMI 550.54.15              Driver Version: 550.54.15      CUDA Version: 12.4     |\n"
     "|   0  Tesla T4  On | 00000000:00:1E.0 Off | 0 |\n"
     "| N/A 30C P8 9W / 70W | 0MiB / 15360MiB | 0% Default |\n"

@@ -24,6 +24,13 @@ def first_for(text: str) -> str:
             "match the version torch was compiled with 12.1, unable to compile cuda/cpp extensions",
             "cuda.nvcc-mismatch",
         ),
+        ("[Errno 2] No such file or directory: ':/usr/local/cuda:/usr/local/cuda/bin/nvcc'", "cuda.home-invalid"),
+        ("NCCL WARN CUDA Driver version found is 11040. Minimum requirement is 12020", "cuda.driver-too-old"),
+        (
+            "NCCL library is not backwards compatible. This application was compiled with NCCL version 2.27.3, but is "
+            "running with NCCL library version 2.21.5.",
+            "nccl.shadowed",
+        ),
         (
             "Cuda extensions are being compiled with a version of Cuda that does not match the version used to compile "
             "Pytorch binaries.",
@@ -347,6 +354,9 @@ def test_message_leads_to_its_check(message: str, check: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "Installed CUDA version 11.3 does not match the version torch was compiled with 11.8 but since the APIs are "
+        "compatible, accepting this combination",
+        "CUBLAS_STATUS_INVALID_VALUE when calling cublasSgemm; on the CPU: mat1 and mat2 shapes cannot be multiplied",
         ">>> torch.cuda.is_available()\nTrue",
         "GPU available: True (cuda), used: True",
         "sess = ort.InferenceSession('m.onnx', providers=['CPUExecutionProvider'])",
