@@ -26,9 +26,11 @@ from ._surroundings import UNREACHABLE
 
 _AFTER = ("kernel.other-driver-bound",)
 # Who names a GPU before Turing and a driver after branch 580 in one breath, and that nothing works.
-_OLD_GPU = r"\b(GTX ?(745|750|9[5-8]0|10[5-8]0)|GT ?10[13]0|MX ?[123][135]0|Quadro [MP]\d{3,4}|TITAN (X|V))"
+_OLD_GPUS = (r"\bGTX ?(745|750|9[5-8]0|10[5-8]0)", r"\bQuadro [MP]\d{3,4}", r"\bMX ?[123][135]0")
 _NEW_DRIVER = r"\b(59\d|6[0-4]\d)\.\d{2,3}\b"
-_OLD_GPU_NEW_DRIVER = (rf"{_OLD_GPU}\b.{{0,300}}{_NEW_DRIVER}", rf"{_NEW_DRIVER}.{{0,300}}{_OLD_GPU}\b")
+_OLD_GPU_NEW_DRIVER = [
+    pattern for gpu in _OLD_GPUS for pattern in (rf"{gpu}\b.{{0,300}}{_NEW_DRIVER}", rf"{_NEW_DRIVER}.{{0,300}}{gpu}\b")
+]
 _REFUSED = rf"{UNREACHABLE}|not supported|no longer (be )?support|No devices were found|No NVIDIA (GPU|device)"
 
 
