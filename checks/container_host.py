@@ -210,6 +210,9 @@ def _not_told(engine: Engine, meaning: str, severity: Severity = Severity.ERROR)
     after=["container.toolkit-missing"],
     symptoms=[
         likely(r"\bno-cgroups ?= ?true", beside=r"Unknown Error|Insufficient Permissions"),
+        # An engine without root's rights may not: there no-cgroups is to be true.
+        r"nvidia-container-cli: .{0,200}bpf_prog_query\(BPF_CGROUP_DEVICE\) failed",
+        r"nvidia-container-cli: .{0,60}cgroup subsystem devices not found",
     ],
 )
 def no_cgroups(confinement: Confinement, engines: ContainerEngines, toolkit: ContainerToolkit) -> Iterator[Finding]:

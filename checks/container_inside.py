@@ -105,6 +105,7 @@ def no_gpu_requested(
     "container.visible-devices-void",
     symptoms=[
         sure(r"NVIDIA_VISIBLE_DEVICES ?[=:] ?['\"]?(void|none)\b", beside=NO_GPU),
+        r"nvidia-container-cli: device error: \S+ unknown device",
         hint(r"Found no NVIDIA driver on your system", beside=r"NVIDIA_VISIBLE_DEVICES"),
     ],
 )

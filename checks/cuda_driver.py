@@ -26,6 +26,7 @@ from ._message_words import ANSWERS_FALSE
         sure(r"install a PyTorch version that has been compiled with your version of the CUDA driver"),
         sure(r"CUDA Driver version found is \d+\. Minimum requirement is \d+"),  # of NCCL
         sure(r"old CUDA driver detected - please upgrade"),
+        sure(r"CUDA initialization failure with error:? 35\b|cudaGetDeviceCount returned 35\b"),
         r"CUDA driver version is insufficient for CUDA runtime version",
         r"cudaErrorInsufficientDriver",
         r"\b(NVIDIA|CUDA|GPU) driver (\S+ ){0,3}too old(?! for (the |this )?kernel)",

@@ -18,6 +18,7 @@ from ._known import known
     after=["cuda.driver-too-old"],
     symptoms=[
         sure(r"the provided PTX was compiled with an unsupported toolchain"),
+        r"device kernel image is invalid",
         sure(r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion"),
         r"Unsupported \.version \d+\.\d+; current version is",
         hint(r"The NVIDIA driver's CUDA version is \S+ which is older than the \w+ CUDA version"),

@@ -36,6 +36,7 @@ from ._environments import computed, place, severity, undecided
         r"Unable to load any of \{libcudnn(_\w+)?\.so\.\d",
         r"libcudnn\w*\.so[.\d]*'? (=> |is |was |could )?not (be )?found",
         r"Could NOT find C[uU]DNN \(missing:",
+        r"Cannot load cudnn shared library|third-party dynamic library \(libcudnn",  # of Paddle
         r"CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED",
         r"Library (lib)?cudnn\S* is not found or cannot be loaded",
         r"Could not load library cudnn\w*\.dll",

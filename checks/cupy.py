@@ -72,6 +72,7 @@ def _missing(build: FrameworkBuild, libraries: FrameworkLibraries) -> list[str]:
         likely(r"CuPy failed to load (lib)?(nvrtc|cublas|cufft|curand|cusolver|cusparse)"),
         sure(r"Failed to find CUDA headers"),
         r"(cannot|could not) open source file \"(vector_types|cuda_fp16|cuda_bf16|cuComplex|cuda_runtime)\.h\"",
+        r"Failed to auto-detect CUDA root directory",
         hint(r"CUDA path could not be detected\. Set CUDA_PATH environment variable"),
         hint(r"CuPy is not correctly installed"),
     ],

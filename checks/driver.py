@@ -26,6 +26,7 @@ from ._surroundings import CONTAINER, DESKTOP, HOST_WORKS, SNAP, WSL
     after=["packages.driver-removed"],
     symptoms=[
         likely(r"Found no NVIDIA driver on your system", without=CONTAINER),
+        likely(r"CUDA driver initialization failed, you might not have a CUDA gpu", without=CONTAINER),
         likely(r"Command 'nvidia-smi' not found, but can be installed with", without=WSL),
         likely(r"nvidia-smi' is not recognized as (an internal|the name)"),
         r"Could not load dynamic library 'nvcuda\.dll'",

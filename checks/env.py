@@ -126,6 +126,8 @@ def _and_more(number: int) -> str:
         hint(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected", without=r"\bWSL|microsoft-standard"),
         r"CUDA_ERROR_INVALID_DEVICE|cudaErrorInvalidDevice\b|invalid device ordinal",
         r"No visible GPU devices",
+        likely(r"device < num_gpus INTERNAL ASSERT FAILED", beside=r"\bMIG\b"),
+        hint(r"device < num_gpus INTERNAL ASSERT FAILED"),
         r"\bCUDA_VISIBLE_DEVICES['\"\]]*\s?=\s?['\"]?(-1|all|NoDevFiles|none)\b",
         r"\bCUDA_VISIBLE_DEVICES['\"\]]*\s?=\s?(''|\"\")",
         r"AssertionError: Invalid device id",

@@ -114,6 +114,7 @@ def _firmware_package(system: OperatingSystem, version: str) -> str:
     ],
     symptoms=[
         r"RmInitAdapter failed!",
+        r"NVRM: .{0,30}failed to copy vbios to system memory",
         r"rm_init_adapter(\(\d+\))? failed",
         hint(r"Failed to allocate NvKmsKapiDevice"),
         hint(r"No devices were found"),

@@ -120,13 +120,16 @@ def headers_missing(
         r"could not find module by name 'nvidia",
         r"Failed to find module 'nvidia",
         hint(r"module not found: '?nvidia"),
-        likely(r"NVIDIA kernel module missing\. Falling back to nouveau", beside=rf"{NEW_KERNEL}|{SECURE_BOOT_OFF}"),
-        hint(r"NVIDIA kernel module missing\. Falling back to nouveau"),
+        likely(
+            r"NVIDIA kernel module (missing|not found)\. Falling back to nouveau",
+            beside=rf"{NEW_KERNEL}|{SECURE_BOOT_OFF}",
+        ),
+        hint(r"NVIDIA kernel module (missing|not found)\. Falling back to nouveau"),
         likely(UNREACHABLE, beside=NEW_KERNEL),
         hint(UNREACHABLE),
         hint(r"NVML_ERROR_DRIVER_NOT_LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
         hint(r"nvml vram init failure: 9\b"),
-        hint(r"Failed to load the NVIDIA kernel module"),
+        hint(r"Failed to (load|initialize) the NVIDIA kernel module"),
     ],
 )
 def module_missing(

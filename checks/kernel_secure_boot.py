@@ -16,7 +16,7 @@ from ._known import known
 from ._scope import own_driver
 from ._surroundings import CONTAINER, NEW_KERNEL, NO_MODULE, SECURE_BOOT_OFF
 
-_FALLING_BACK = r"NVIDIA kernel module missing\. Falling back to nouveau"
+_FALLING_BACK = r"NVIDIA kernel module (missing|not found)\. Falling back to nouveau"
 
 SYMPTOMS = (
     sure(r"could not (insert|load)( module)? '?\S*nvidia\S*: (Key was rejected by service|Required key not available)"),

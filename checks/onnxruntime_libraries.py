@@ -24,7 +24,7 @@ _CUDA = r"cublas|cublasLt|cudart|cufft|curand|nvrtc"
         sure(rf"onnxruntime_providers_cuda\.so with error: lib({_CUDA})\S*: cannot open"),
         sure(rf'onnxruntime_providers_cuda\.dll"? which depends on "({_CUDA})\d*_\d+\.dll" which is missing'),
         r"Require cuDNN [0-9.*]+ and CUDA [0-9.*]+",
-        r"(LoadLibrary failed with error 126|error code 126).{0,80}onnxruntime_providers_(cuda|shared)\.dll",
+        r"(LoadLibrary failed with error 126|error code 126).{0,300}onnxruntime_providers_(cuda|shared)\.dll",
         hint(r"Failed to create CUDAExecutionProvider"),
     ],
 )
@@ -86,7 +86,7 @@ def _wrong_cuda(build: FrameworkBuild, missing: list[LibraryUse], needs: Needs, 
     symptoms=[
         sure(r"onnxruntime_providers_cuda\.so with error: libcudnn\S*: cannot open"),
         sure(r'onnxruntime_providers_cuda\.dll"? which depends on "cudnn\S*\.dll" which is missing'),
-        r"(LoadLibrary failed with error 126|error code 126).{0,80}onnxruntime_providers_(cuda|shared)\.dll",
+        r"(LoadLibrary failed with error 126|error code 126).{0,300}onnxruntime_providers_(cuda|shared)\.dll",
         hint(r"Require cuDNN [0-9.*]+ and CUDA [0-9.*]+"),
         hint(r"Failed to create CUDAExecutionProvider"),
     ],

@@ -124,6 +124,8 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
         r"nvidia\S* have been kept back|kept back: .{0,200}nvidia-(driver|dkms)",
         r"Held packages were changed and -y was used without --allow-change-held-packages",
         likely(r"but none of the providers can be installed", beside=r"nvidia|cuda"),
+        likely(r"failed to prepare transaction \(|unresolvable package conflicts detected", beside=r"nvidia"),
+        r"nothing provides .{1,60} needed by .{0,40}\bnvidia-",
     ],
 )
 def held_or_broken(confinement: Confinement, packages: Packages, system: OperatingSystem) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ _FALLEN_OFF = 79  # as an Xid
         r"Unable to find any NVIDIA (GPU|device)s?",
         r"No supported GPU\(s\) detected",
         r"lspci.{0,50}(shows? nothing|no output|is empty|(doesn't|does not|didn't) (show|list)|returns nothing)",
+        r"lspci.{0,30} (shows|lists|has|finds) no NVIDIA",
         likely(
             r"could not insert '?nvidia\S*: No such device", without=r"Legacy drivers|already bound|not supported by"
         ),
@@ -88,6 +89,7 @@ def no_gpu(
     symptoms=[
         sure(r"This PCI I/O region assigned to your NVIDIA device is invalid"),
         sure(r"BAR\d is 0M @ 0x0"),
+        r"Can't find an IRQ for your NVIDIA card",
         sure(r"The system BIOS may have misconfigured your (GPU|graphics card)"),
         hint(r"BAR \d+\b.{0,60}(can't assign; no space|no space for|failed to assign)", beside=r"nvidia|NVRM"),
     ],
@@ -133,6 +135,8 @@ def bar_unassigned(gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Una
     "health.fallen-off-bus",
     symptoms=[
         sure(r"\bfallen off (of )?the bus"),
+        # What answers 0xff to everything: gone, or switched off to save power as in laptops.
+        likely(r"NVIDIA Corporation .{1,100}\(rev ff\)", without=r"bbswitch|bumblebee|optimus|\bprime|laptop|D3cold"),
         sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?79\b"),
         sure(r"\bGPU is lost\b"),
         sure(r"NVML_ERROR_GPU_IS_LOST|NVMLError_GpuIsLost"),

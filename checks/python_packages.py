@@ -142,6 +142,7 @@ def _release_for(pin: BrokenPin) -> str:
     symptoms=[
         sure(r"A module that was compiled using NumPy 1\.x cannot be run in"),
         sure(r"_ARRAY_API not found"),
+        r"No module named 'numpy\._core",
         sure(r"numpy\.(dtype|ufunc|ndarray) size changed, may indicate binary incompatibility"),
         sure(r"module (was )?compiled against (NumPy C-)?A[PB]I version .{0,20}but this version of numpy is"),
         r"RuntimeError: Numpy is not available",
@@ -201,6 +202,7 @@ def numpy_abi(pythons: PythonEnvironments) -> Iterator[Finding]:
         rf"Could not find a version that satisfies the requirement ({_FRAMEWORKS})",
         rf"No matching distribution found for ({_FRAMEWORKS})",
         rf"we only found wheels for `({_FRAMEWORKS})",
+        rf"Package '({_FRAMEWORKS})' requires a different Python",
         rf"\b({_FRAMEWORKS})\S*\.whl is not a supported wheel on this platform",
         rf"\b({_FRAMEWORKS})\S* has no wheels with a matching (Python|platform)",
         rf"\b({_FRAMEWORKS})\S* (doesn't|can't|does not) (have a source distribution or wheel|be installed because)",

@@ -23,6 +23,7 @@ from ._rivals import rivals
     symptoms=[
         sure(r"Cannot dlopen some GPU libraries"),
         r"Could not find cuda drivers on your machine, GPU will not be used",
+        likely(r"Can't find libdevice directory|libdevice not found at", without=r"\bjax"),
         r"Skipping registering GPU devices",
         r"Could not load dynamic library '(lib)?(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|cudnn)",
         likely(r"libdevice not found at|Can't find libdevice directory", beside=r"tensorflow|keras|xla"),

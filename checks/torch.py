@@ -116,6 +116,8 @@ def _without_cuda(build: FrameworkBuild) -> str:
         sure(r"PyTorch no longer supports this GPU because it is too old"),
         sure(r"(minimum|Minimum and Maximum) cuda capability supported by this (library|version of PyTorch) is"),
         r"no kernel image is available for execution on the device",
+        r"Mismatched GPU Architecture: The installed PaddlePaddle",
+        r"has no device code compatible with CUDA arch \d+",  # of llama.cpp
         r"CUDA_ERROR_NO_BINARY_FOR_GPU|cudaErrorNoKernelImageForDevice",
         r"Unknown CUDA arch \(\d+\.\d+\S*\) or GPU not supported",
         r"\bsm_\d+\b.{0,40}\b(not supported|unsupported|not compatible)\b.{0,60}\b(torch|pytorch)",
@@ -198,7 +200,7 @@ def _judged(build: FrameworkBuild, kinds: tuple[ComputeGpu, ...]) -> tuple[list[
     "torch.companion-mismatch",
     after=["torch.cpu-only", "torch.no-kernels-for-gpu", "cuda.driver-too-old"],
     symptoms=[
-        sure(r"operator torchvision::nms does not exist"),
+        sure(r"operator torchvision::nms does not exist|No such operator torchvision::"),
         sure(r"Could not run 'torchvision::\w+' with arguments from the 'CUDA' backend"),
         sure(r"PyTorch and (torchvision|torchaudio) were compiled with different CUDA"),
         sure(r"Couldn't load custom C\+\+ ops"),

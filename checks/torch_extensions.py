@@ -37,6 +37,8 @@ _OF_TORCH = r"_Z[A-Z]*(3c10|2at|5torch|6caffe2)"
         rf"DLL load failed while importing ({_EXTENSIONS}|_C)\w*: The specified procedure could not be found",
         r"WinError 127\] .*\btorch_(scatter|sparse|cluster|spline_conv)\b",
         r"Failed to import from vllm\._C",
+        r"RuntimeError: Not compiled with GPU support|implementation for device cuda(:\d)? not found",
+        likely(r"NameError: name '_C' is not defined", beside=r"deform_attn|groundingdino|detectron|\.cu\b"),
         r"Need to compile C\+\+ extensions to (use all xFormers|get sparse attention)",
         hint(r"No module named '(flash_attn_2_cuda|vllm\._C|_vllm_C|causal_conv1d_cuda|selective_scan_cuda)'"),
         hint(r"undefined symbol: (_ZNSt7__cxx11|THPVariable|_Py|Py)\w*"),

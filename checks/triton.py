@@ -167,7 +167,7 @@ def _another(gpu: ComputeGpu, toolkits: CudaToolkits | Unavailable, program: _Pr
     symptoms=[
         sure(r"libcuda\.so cannot found!"),
         sure(r"Please create a symlink of libcuda\.so to any of the file"),
-        sure(r"Failed to find C compiler\. Please specify via CC"),
+        sure(r"Failed to find C compiler\b"),
         sure(r"(main|cuda_utils|driver)\.c:\d+:\d+: fatal error: Python\.h: No such file"),
         sure(r"Python\.h: No such file or directory", beside=r"triton|inductor|torch\.compile"),
         r"Python\.h: No such file or directory",

@@ -6,6 +6,22 @@ from gpudoctor.findings import Severity
 from gpudoctor.triage.judge import triage
 
 TEXTS = [
+    ("health.fallen-off-bus", "1c:00.0 VGA compatible controller: NVIDIA Corporation TU102GL [RTX 6000] (rev ff)"),
+    ("health.fallen-off-bus", "Unable to determine the device handle for GPU3: 0000:B1:00.0: Unknown Error"),
+    ("driver.rm-init-failed", "NVRM: GPU 0000:01:00.0: failed to copy vbios to system memory."),
+    ("pci.bar-unassigned", "NVRM: Can't find an IRQ for your NVIDIA card!"),
+    ("pci.no-gpu", "lspci shows no NVIDIA device, the card sits in its slot"),
+    (
+        "packages.held-or-broken",
+        "error: unresolvable package conflicts detected\n:: nvidia-dkms and nvidia are in conflict",
+    ),
+    (
+        "packages.held-or-broken",
+        "nothing provides 'kernel-default = 6.4.0' needed by the to be installed nvidia-open-G06",
+    ),
+    ("container.no-cgroups", "nvidia-container-cli: container error: cgroup subsystem devices not found: unknown."),
+    ("container.visible-devices-void", "nvidia-container-cli: device error: 2: unknown device: unknown."),
+    ("kernel.secure-boot-blocks-module", "NVIDIA kernel module not found. Falling back to Nouveau."),
     (
         "kernel.nouveau-bound",
         "WARNING: One or more modprobe configuration files to disable Nouveau are already present at: "
@@ -611,6 +627,7 @@ TEXTS = [
 ]
 
 HEALTHY = [
+    "laptop on battery, prime offload works: 01:00.0 3D controller: NVIDIA Corporation GP107M (rev ff)",
     "It worked on the old GTX 1080 as well. Now RTX 5070, driver 595.58.03: all is fine, 140 it/s",
     "Secure Boot: enabled. Driver 580.95.05 signed and loaded, nvidia-smi shows the RTX 4070.",
     "Graphics: Device-1: NVIDIA GA106 [GeForce RTX 3060] driver: nvidia v: 570.133.07",
