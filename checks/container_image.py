@@ -106,6 +106,7 @@ def _is_foreign(library: DriverLibrary, loaded: LoadedDriver) -> bool:
     symptoms=[
         sure(r"requirement error: unsatisfied condition: (?:cuda|driver|brand|arch)"),
         sure(r"nvidia-container-cli: requirement error"),
+        sure(r"unsupported CUDA version: driver (?!0\.0)[\d.]+ < image"),  # nvidia-docker 1
         sure(r"please update your driver to a newer version, or use an earlier cuda container"),
         sure(r"This container was built for NVIDIA Driver Release \S+ or later, but"),
         sure(r"was detected and compatibility mode is UNAVAILABLE"),

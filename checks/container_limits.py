@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, sure
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.container_words import larger_shared_memory, more_locked_memory
 from gpudoctor.facts.container import ContainerLimits, ContainerMounts
 from gpudoctor.facts.devices import DeviceNodes
@@ -39,6 +39,7 @@ def _with_gpu(confinement: Confinement, nodes: DeviceNodes | Unavailable) -> int
         sure(r"unable to (?:write to|allocate shared memory\(shm\) for) file </torch_\S+>: No space left on device"),
         r"/dev/shm has only \d+ bytes available",
         r"No space left on device:? '?/dev/shm/",
+        likely(r"\bSIGBUS\b|\bBus error\b", beside=r"\bncclShm\w+"),
         hint(r"\bBus error\b", beside=CONTAINER),
     ],
 )

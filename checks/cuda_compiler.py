@@ -90,6 +90,10 @@ def _without(needing: Sequence[Distribution], compiled: Sequence[Distribution]) 
     severity=Severity.WARNING,
     symptoms=[
         sure(r"unsupported GNU version! gcc versions later than \d+ are not supported"),
+        sure(r"unsupported GNU version! gcc \d[\d.]* and up are not supported"),
+        sure(r"STL1002: Unexpected compiler version, expected CUDA"),
+        # The form file(line) is of nvcc's own front end, here within the headers of the compiler that it calls.
+        likely(r"/(include/c\+\+|lib/gcc/[\w-]+)/\d[\w.]*/\S+\(\d+\): error: (?!no |static assertion)"),
         sure(r"unsupported clang version! clang version must be less than"),
         sure(r"unsupported Microsoft Visual Studio version!"),
         sure(r"installed version of \S+ \([0-9.]+\) is greater than the maximum required version by CUDA"),
@@ -165,7 +169,7 @@ def _limit(toolkit: Toolkit, family: str) -> tuple[int | None, str]:
     symptoms=[
         sure(r"nvcc fatal\s*:\s*Unsupported gpu architecture 'compute_\d+[af]?'"),
         sure(r"nvcc fatal\s*:\s*Value 'sm_\d+[af]?' is not defined for option 'gpu-architecture'"),
-        r"nvrtc: error: invalid value for --gpu-architecture",
+        r"nvrtc: error: invalid value for --gpu-architecture|-arch=compute_\d+\w? is an unsupported option",
         hint(r"NVRTC_ERROR_INVALID_OPTION"),
     ],
 )

@@ -25,7 +25,8 @@ from ._message_words import ANSWERS_FALSE
         sure(r"The NVIDIA driver on your system is too old"),
         sure(r"install a PyTorch version that has been compiled with your version of the CUDA driver"),
         sure(r"CUDA Driver version found is \d+\. Minimum requirement is \d+"),  # of NCCL
-        sure(r"old CUDA driver detected - please upgrade"),
+        sure(r"old CUDA driver detected - please upgrade|CUDA driver was found, but it is too old"),
+        sure(r"CUDA\.jl only supports NVIDIA drivers for CUDA .{1,40}\(yours is for CUDA"),
         sure(r"CUDA initialization failure with error:? 35\b|cudaGetDeviceCount returned 35\b"),
         r"CUDA driver version is insufficient for CUDA runtime version",
         r"cudaErrorInsufficientDriver",

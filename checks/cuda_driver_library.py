@@ -20,6 +20,7 @@ from ._loader_words import leads_to, take_out
     symptoms=[
         sure(r"CUDA driver is a stub library"),
         sure(r"CUDA_ERROR_STUB_LIBRARY|cudaErrorStubLibrary"),
+        sure(r"\[34\] Call to cuInit"),
         sure(r"UNKNOWN_CUDA_ERROR \(34\)|(cuInit\w*(\(0?\))?|CUDA error)\W+(returned |failed with |error |code )*34\b"),
         sure(r"libcuda\.so(\.1)? => \S+/stubs/"),
         likely(r"\S/stubs/libcuda\.so", beside=r"call to cuInit|CUDA_ERROR|cuInit (failed|returned)|loaded from"),
@@ -72,7 +73,7 @@ def stub_library(
         ),
         r"system has unsupported display driver / cuda driver combination",
         r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|cudaErrorSystemDriverMismatch",
-        r"\b(init failure|cuInit)\W.{0,30}\b803\b",
+        r"\b(init failure|cuInit)\W.{0,30}\b803\b|\[803\] Call to cuInit",
     ],
 )
 def forward_compat_mismatch(

@@ -116,7 +116,7 @@ def not_installed(
         hint(r"libcuda\.so(\.1)?: cannot open shared object file"),
         hint(r"libnvidia-ml\.so(\.1)?: cannot open shared object file"),
         hint(r"CUDA Version: (N/A|ERR!)"),
-        r"Could not find any nv files on this host",
+        r"Could not find any nv (files|libraries|binaries) on this host",
     ],
 )
 def library_missing(

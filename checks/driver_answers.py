@@ -167,6 +167,7 @@ _FEW = 2  # a sensor may fail alone; a GPU that fails at more is sick
     symptoms=[
         r"Unable to determine the device handle for GPU ?\S+: (?!GPU is lost|Unknown Error)",
         r"\[Unknown Error\]",
+        r"number of devices NVML returns is different than the number of devices in /dev",
         r"(?<!CUDA Version: )\bERR!",
     ],
 )

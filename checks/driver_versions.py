@@ -35,6 +35,7 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
     symptoms=[
         likely(r"Driver/library version mismatch", without=rf"{REBOOTED}|{HOST_WORKS}|{WSL}"),
         likely(r"API mismatch: the client.*has the version", without=rf"{REBOOTED}|{HOST_WORKS}"),
+        likely(r"API mismatch.{0,9}( the| this) NVIDIA (kernel module|driver component) has version"),  # of X
         likely(r"NVML library version: \d+", without=rf"{REBOOTED}|{HOST_WORKS}"),
         likely(r"Mismatching nvidia kernel module loaded", without=CONTAINER),
         sure(r"kernel version \S+ does not match DSO version", without=REBOOTED),

@@ -96,7 +96,7 @@ def version_mismatch(
             r"nvidia-fabricmanager\.service: (Failed|Main process exited)|Failed to start NVIDIA fabric manager",
             without=r"NV_WARN_NOTHING_TO_DO|t match with (the )?driver version",
         ),
-        likely(r"\b(error|code|returned|cuInit)\W{1,3}802\b", beside=r"cuda|cuInit|nvidia"),
+        likely(r"\b(error|code|returned|cuInit)\W{1,3}802\b|\[802\] Call to cu", beside=r"cuda|cuInit|nvidia"),
     ],
 )
 def manager_not_ready(

@@ -30,7 +30,7 @@ _REBOOTS = ("node_reboot", "system_reboot")
         "health.other-xid",
     ],
     symptoms=[
-        sure(r"GPU requires (reset|restart)"),
+        sure(r"GPU (\d+ )?requires (a )?(reset|restart)"),
         sure(r"NVML_ERROR_RESET_REQUIRED"),
         sure(r"NV_ERR_RESET_REQUIRED"),
         sure(r"Xid \(PCI:[0-9a-fA-F:.]+\): 154\b.* to 0x[12467]\b"),

@@ -133,6 +133,8 @@ _COHERENT = ("GH200", "GB200", "GB300", "GB10")
     severity=Severity.WARNING,
     after=["driver.nvml-failed", "gpu.reset-required"],
     symptoms=[
+        # A process that is gone has no name any more, and its memory has not come back.
+        likely(r"\| +\d+ .{0,30}\d +(C|G|C\+G|M\+C) +Unknown Error +\d+MiB"),
         likely(r"kill: .{0,12}\d+\)? ?- No such process", beside=r"nvidia-smi|gpustat|MiB"),
         r"No running processes found\W.{0,40}\bbut\b.{0,60}(memory|MiB|GiB|GB)",
         r"(memory|MiB|GiB|GB)\b.{0,60}\b(but|yet|although|while|and)\b.{0,30}no (running |visible )?process",

@@ -71,6 +71,8 @@ def gsp_timeout(
         sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(74|136|137|14[4-9]|150|155)\b"),
         sure(r"NVLink: [Ff]atal error detected on link"),
         sure(r"SXid \([^)]+\): \d+, Fatal"),
+        r"\bNvLink (link|port) \d+ is currently down|\bNvLink \d+ is down\b|\bNvLink errors on GPU \d+",  # DCGM
+        r"\b(?<!non)fatal (errors on NvSwitch \d+|NvSwitch SXID)|Only \d+ NvLinks are up out of the expected",
         sure(r"CUDA_ERROR_NVLINK_UNCORRECTABLE|cudaErrorNvlinkUncorrectable|uncorrectable NVLink error"),
     ],
 )

@@ -123,6 +123,8 @@ def _memory_finding(
         sure(r"Pending Page Blacklist\s*: Yes"),
         r"ECC page retirement",
         r"\brow.remap\w*\b.{0,30}(fail|pending)",
+        r"pending retired page has been detected|pending page retirements together with a DBE",
+        r"uncorrectable memory errors and \d+ rows were remapped",
     ],
 )
 def row_remap(

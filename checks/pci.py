@@ -135,6 +135,7 @@ def bar_unassigned(gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Una
     "health.fallen-off-bus",
     symptoms=[
         sure(r"\bfallen off (of )?the bus"),
+        likely(r"\b(falls?|falling|fell) off (of )?the (pcie? )?bus"),
         # What answers 0xff to everything: gone, or switched off to save power as in laptops.
         likely(r"NVIDIA Corporation .{1,100}\(rev ff\)", without=r"bbswitch|bumblebee|optimus|\bprime|laptop|D3cold"),
         sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?79\b"),

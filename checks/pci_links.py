@@ -22,6 +22,7 @@ _SOLDERED = ("Laptop", "Max-Q", "Mobile")
     after=["health.fallen-off-bus", "pci.no-gpu"],
     symptoms=[
         r"LnkSta:.*Width x\d+ \((downgraded|strange)\)",
+        r"running at PCI link (generation|width) \d+X?, which is below",
         r"available PCIe bandwidth, limited by .* PCIe x\d+ link",
         r"(nvidia|pcieport) [0-9a-f:.]+: (AER: )?PCIe Bus Error: severity=\w+.*type=(Physical|Data Link) Layer",
         hint(r"\b(at|only) (PCIe )?(\S+ )?x\d+ (instead|rather) (of|than)"),

@@ -25,6 +25,7 @@ from ._surroundings import MAC
         sure(r"Tried to instantiate dummy base class (Stream|Event|CUDAGraph)"),
         sure(r"^\W*(pytorch|libtorch) +\d\S* +(py\S*_cpu_\d+|cpu_\S+)"),  # conda list
         sure(r"\bpytorch-mutex\s+\S+\s+cpu\b|\bpytorch-(mutex|cpu)=\S*cpu\b"),
+        likely(r"PyTorch version: \S+\+cpu", beside=r"Failed to infer device type"),
         likely(r"\btorch[-=: '\"]+\d+\.\d+(\.\d+)?\S*\+cpu\b"),
         r"^['\"]?\d+\.\d+\.\d+\+cpu['\"]?$",
         r"^\W*cpuonly\b|\bconda install\b.*\bcpuonly\b",
@@ -118,6 +119,9 @@ def _without_cuda(build: FrameworkBuild) -> str:
         r"no kernel image is available for execution on the device",
         r"Mismatched GPU Architecture: The installed PaddlePaddle",
         r"has no device code compatible with CUDA arch \d+",  # of llama.cpp
+        r"CUDA GPU is too old\..*Compute Capability detected",  # of Ollama
+        r"Kokkos::Cuda::initialize ERROR: likely mismatch of architecture",
+        r"CUDA binary kernel for this graphics card compute capability",
         r"CUDA_ERROR_NO_BINARY_FOR_GPU|cudaErrorNoKernelImageForDevice",
         r"Unknown CUDA arch \(\d+\.\d+\S*\) or GPU not supported",
         r"\bsm_\d+\b.{0,40}\b(not supported|unsupported|not compatible)\b.{0,60}\b(torch|pytorch)",
