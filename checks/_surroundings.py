@@ -57,6 +57,10 @@ REMOVAL = r"\b(Remove|Purge): .{0,400}nvidia|auto-?remove|\bRemoving nvidia|\b(a
 # Of a package of the driver that cannot be installed, and of those who make such packages beside the distribution.
 DEPENDS = r"nvidia\S* : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)"
 ORIGINS = r"developer\.download\.nvidia|graphics-drivers|rpmfusion|negativo17|~?bpo\d|backports|-[01]ubuntu1\b"
+# Of the ptxas of a toolkit or a wheel: the driver's own says "application ptx input" in the place of a file.
+ANOTHER_PTXAS = r"\bptxas (?!application ptx input)(\S+, line \d+; ?)?fatal ?: Unsupported \.version"
+# XLA remarks that the driver is older than its ptxas, and works: with nothing else it tells of no fault.
+MORE_OF_XLA = r"Traceback|[a-z]Error\b|CUDA_ERROR|\bfail(s|ed|ure)\b"
 GPU_REFUSED = (
     r"could not select device driver \S* ?with capabilities: \[\["
     r"|initialization error: load library failed: libnvidia-ml|unknown or invalid runtime name: nvidia"

@@ -16,6 +16,7 @@ from ._environments import computed, on_gpus, place, rivalled, severity, undecid
 from ._fitting import other_build
 from ._known import known
 from ._message_words import ANSWERS_FALSE
+from ._surroundings import MORE_OF_XLA
 
 
 @check(
@@ -35,7 +36,7 @@ from ._message_words import ANSWERS_FALSE
         r"The minimum required Nvidia driver for nvenc is",
         r"OptiX initialization failed because the installed driver is too old",
         hint(r"was built for NVIDIA Driver Release \S+ or later, but version"),
-        hint(r"The NVIDIA driver's CUDA version is \S+ which is older than the \w+ CUDA version"),
+        hint(r"The NVIDIA driver's CUDA version is \S+ which is older than the \w+ CUDA version", beside=MORE_OF_XLA),
         hint(rf"torch\.cuda\.is_available\(\)\)?{ANSWERS_FALSE}"),
     ],
 )

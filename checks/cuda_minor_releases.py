@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.compatibility import Coverage, Verdict, coverage, judge
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
@@ -11,6 +11,7 @@ from gpudoctor.facts.frameworks import FrameworkBuild, FrameworkBuilds
 from ._environments import computed, on_gpus, place, severity, undecided
 from ._fitting import other_build
 from ._known import known
+from ._surroundings import ANOTHER_PTXAS, MORE_OF_XLA
 
 
 @check(
@@ -20,8 +21,8 @@ from ._known import known
         sure(r"the provided PTX was compiled with an unsupported toolchain"),
         r"device kernel image is invalid",
         sure(r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion"),
-        r"Unsupported \.version \d+\.\d+; current version is",
-        hint(r"The NVIDIA driver's CUDA version is \S+ which is older than the \w+ CUDA version"),
+        likely(r"Unsupported \.version \d+\.\d+; current version is", without=ANOTHER_PTXAS),
+        hint(r"The NVIDIA driver's CUDA version is \S+ which is older than the \w+ CUDA version", beside=MORE_OF_XLA),
     ],
 )
 def ptx_newer_than_driver(

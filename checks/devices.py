@@ -176,7 +176,8 @@ def uvm_node_missing(
         r"could not open the device file /dev/nvidia\S* \((Permission denied|Operation not permitted)\)",
         r"NVML_ERROR_NO_PERMISSION|NVMLError_NoPermission",
         r"/dev/nvidia\S*: permission denied",
-        hint(r"Insufficient Permissions", without=r"Unable to (set|change|reset)"),
+        # In brackets it stands for the name of somebody else's process.
+        hint(r"(?<!\[)Insufficient Permissions", without=r"Unable to (set|change|reset)"),
         hint(r"\b(only )?works? (fine )?(only )?(with sudo|as root|under sudo)\b", beside=r"nvidia|cuda"),
     ],
 )

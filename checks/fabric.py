@@ -21,6 +21,7 @@ _BUS = "/sys/bus/pci/devices"
 @check(
     "fabric.manager-version-mismatch",
     symptoms=[
+        likely(r"fabric-?manager\b.{0,60}\b(must|has to|needs to) match", without=r"t match with"),
         sure(r"driver interface version \S+ (don|doesn|does no).{0,3}t match with (the )?driver version"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Severity, Unavailable, Undecided, check, sure
+from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Severity, Unavailable, Undecided, check, hint, sure
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement
@@ -195,7 +195,7 @@ def other_xid(
         r"CUDA_ERROR_(ILLEGAL_ADDRESS|LAUNCH_FAILED|MISALIGNED_ADDRESS|ILLEGAL_INSTRUCTION|ASSERT)",
         r"cudaError(IllegalAddress|LaunchFailure|MisalignedAddress|IllegalInstruction)\b",
         r"unspecified launch failure",
-        r"device-side assert triggered",
+        hint(r"device-side assert triggered", without=r"Assertion `"),  # which says what is wrong in the program
         r"Graphics SM Warp Exception",
         r"MMU Fault: ENGINE \w+",
     ],

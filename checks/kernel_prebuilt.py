@@ -21,6 +21,7 @@ from ._surroundings import NO_MODULE
     severity=Severity.ERROR,
     symptoms=[
         r"(Unable to locate package|E: Package '?)linux-modules-nvidia-",
+        likely(r"\bkmod-nvidia\b", beside=rf"module (has )?failed to load|{NO_MODULE}", without=r"akmod|dkms status"),
         likely(r"\blinux-modules-nvidia-\d+\S*", beside=NO_MODULE, without=r"dkms|SecureBoot enabled"),
     ],
 )

@@ -29,6 +29,7 @@ from ._scope import own_driver
         r"Kernel driver in use: (nouveau|nova)",
         r"configuration files to disable Nouveau are already present",
         likely(r"\bdriver[:=] ?nouveau\b", beside=r"NVIDIA"),  # of inxi and lshw
+        likely(r"^nouveau \d{6,} \d", beside=r"could not insert '?nvidia\S*: No such device"),
         hint(r"^nouveau \d{6,} \d"),
         hint(r"\bnouveau (gets|is|was|keeps) (being )?(re)?load"),
         hint(r"\bnouveau( [0-9a-f:.]+|\d*): *(\w+: )?(fifo|gr|bus|DRM|pmu|disp|timeout|unknown chipset)"),

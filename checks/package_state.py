@@ -139,7 +139,10 @@ def _below(space: FreeSpace, limits: Mapping[str, int]) -> dict[str, int]:
     "packages.disk-full",
     severity=Severity.ERROR,
     symptoms=[
-        likely(r"No space left on device", without=r"/dev/shm|shared memory|</torch_"),
+        likely(
+            r"No space left on device",
+            without=r"/dev/shm|shared memory|</torch_|huggingface|safetensors|torch\.save|save_pretrained",
+        ),
         r"You don't have enough free space in /",
         r"more space needed on the \S+ filesystem",
         r"Partition \S+ too full",

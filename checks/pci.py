@@ -27,7 +27,8 @@ _FALLEN_OFF = 79  # as an Xid
         r"lspci.{0,50}(shows? nothing|no output|is empty|(doesn't|does not|didn't) (show|list)|returns nothing)",
         r"lspci.{0,30} (shows|lists|has|finds) no NVIDIA",
         likely(
-            r"could not insert '?nvidia\S*: No such device", without=r"Legacy drivers|already bound|not supported by"
+            r"could not insert '?nvidia\S*: No such device",
+            without=r"Legacy drivers|already bound|not supported by|^nouveau \d{6,} \d",
         ),
         hint(r"NVRM: No NVIDIA GPU found"),
         hint(r"You do not appear to have an NVIDIA GPU"),

@@ -210,6 +210,7 @@ def _judged(build: FrameworkBuild, kinds: tuple[ComputeGpu, ...]) -> tuple[list[
         sure(r"Couldn't load custom C\+\+ ops"),
         sure(r"torch(vision|audio|text|data) \S+ (requires torch==|has requirement torch==)"),
         sure(r"(torchvision|torchaudio|torchtext)\S*: undefined symbol"),
+        likely(r"^torch(vision|audio)[ =]+\S+\+cpu\b", beside=r"^torch[ =]+\S+\+cu\d"),
         r"Could not load this library: \S*(libtorchaudio|_torchaudio)",
         r"partially initialized module 'torchvision' has no attribute 'extension'",
         r"(torchvision|torchaudio).{0,60}The specified procedure could not be found",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, sure
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpu, ComputeGpus
 from gpudoctor.facts.distributions import Distribution
 from gpudoctor.facts.environment import Environment
@@ -12,6 +12,7 @@ from gpudoctor.facts.python_environments import PythonEnvironment, PythonEnviron
 from gpudoctor.facts.toolkits import CudaToolkits, Toolkit
 
 from ._environments import on_gpus, place, severity, undecided
+from ._surroundings import ANOTHER_PTXAS
 
 _NAMES = ("triton", "pytorch-triton")
 _VARIABLES = ("TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH")
@@ -34,6 +35,7 @@ def _triton(environment: PythonEnvironment) -> Distribution | None:
         r"triton\.runtime\.errors\.PTXASError",
         r"`ptxas` failed with error code",
         r"'sm_\d+[af]?' is not a recognized processor for this target",
+        likely(ANOTHER_PTXAS),
         hint(r"Cannot find ptxas\b", beside=r"triton"),
     ],
 )

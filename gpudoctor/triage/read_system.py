@@ -46,8 +46,10 @@ _CONTAINERS = (
         ),
     ),
 )
+# Nothing in brackets: Lightning lists there the GPUs that it takes, whether the variable is set or not.
 _VARIABLE = re.compile(
-    r"(?:^|[\s(])(?:export |set |ENV |-e )?\$?([A-Z][A-Z0-9_]{2,40})\s?(?:=|: | contains )\s?[\"']?([^\s\"']*)"
+    r"(?:^|[\s(])(?:export |set |ENV |-e )?\$?([A-Z][A-Z0-9_]{2,40})\s?(?:=|: | contains )\s?"
+    r"(?![\"']?\[)[\"']?([^\s\"']*)"
 )
 # Programs name variables in what they advise, as torch does with every CUDA error.
 _ADVICE = re.compile(

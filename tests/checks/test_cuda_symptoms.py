@@ -25,9 +25,16 @@ TEXTS = [
     ("torch.no-kernels-for-gpu", "[0] CUDA GPU is too old. Compute Capability detected: 3.5"),
     ("torch.no-kernels-for-gpu", "Kokkos::Cuda::initialize ERROR: likely mismatch of architecture"),
     ("torch.no-kernels-for-gpu", "CUDA binary kernel for this graphics card compute capability (12.0) not found."),
+    ("triton.ptxas-too-old", "ptxas /tmp/a.ptx, line 5; fatal   : Unsupported .version 8.7; current version is '8.4'"),
+    (
+        "cuda.ptx-newer-than-driver",
+        "ptxas application ptx input, line 9; fatal   : Unsupported .version 8.5; current version is '8.2'",
+    ),
+    ("torch.companion-mismatch", "torch          2.13.0+cu130\ntorchvision    0.28.0+cpu"),
     ("torch.cpu-only", "RuntimeError: Failed to infer device type\nPyTorch version: 2.5.1+cpu"),
 ]
 HEALTHY = [
+    "[CudaDevice(id=0)]\nThe NVIDIA driver's CUDA version is 12.4 which is older than the ptxas CUDA version (12.6).",
     # Of the user's own types, though told within the headers; and of gcc itself.
     '/usr/include/c++/11/bits/stl_pair.h(460): error: no instance of constructor "Point" matches the argument',
     "/usr/include/c++/11/type_traits:1406:12: error: no type named 'type' in 'struct std::enable_if<false, void>'",

@@ -34,6 +34,7 @@ TEXTS = [
     ),
     ("container.shared-memory-small", "Fatal Python error: Bus error\n#0 ncclShmOpen (libnccl.so.2)"),
     ("container.requires-newer-driver", "nvidia-docker | Error: unsupported CUDA version: driver 7.5 < image 8.0"),
+    ("fabric.manager-version-mismatch", "nv-fabricmanager refuses to start, its interface must match exactly"),
     ("fabric.manager-not-ready", "numba: [802] Call to cuInit results in UNKNOWN_CUDA_ERROR"),
     ("cuda.forward-compat-mismatch", "numba: [803] Call to cuInit results in UNKNOWN_CUDA_ERROR"),
     ("cuda.stub-library", "numba: [34] Call to cuInit results in UNKNOWN_CUDA_ERROR"),
@@ -49,6 +50,11 @@ HEALTHY = [
     "Thermal violations: 0\nPower violations: 0\nPCIe replays: 0",
     "Overall Health: Healthy\nNvLink: Healthy\nThermal: Healthy",
     "|    0   N/A  N/A     31794      C   python3                      5371MiB |",
+    # The name of a process that is somebody else's.
+    "GPU-9d32cee8-9537-2522-d0ab-7d8e1f15ae5a, 1884, [N/A], [Insufficient Permissions]",
+    "device-side assert triggered\nLoss.cu:250: block: [0,0,0] Assertion `t >= 0 && t < n_classes` failed.",
+    "GPU available: True (cuda), used: True\nLOCAL_RANK: 0 - CUDA_VISIBLE_DEVICES: [0,1]",
+    "OSError: [Errno 28] No space left on device: /home/u/.cache/huggingface/hub/tmp123",
     "the game was thrown off the bus routes of the map",
 ]
 
