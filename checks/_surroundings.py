@@ -48,7 +48,7 @@ OTHER_BUILD_FAULTS = (
 )
 # nvidia-smi's sentence, and how people say it after it.
 UNREACHABLE = (
-    r"(could|can?)(n't| ?not) communicate with (the )?(NVIDIA )?driver"
+    r"(could|can?)(n't| ?not| no longer) (communicate with|talk to|reach|connect to) (the )?(NVIDIA )?driver"
     r"|(fail\w*|unable) to communicate with the NVIDIA driver"
 )
 NO_MODULE = rf"{UNREACHABLE}|not found in directory /lib/modules"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, sure
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint, sure
 from gpudoctor.facts.container_engines import ContainerEngines
 from gpudoctor.facts.container_toolkit import ContainerToolkit
 from gpudoctor.facts.libraries import DriverLibraries
@@ -20,6 +20,7 @@ from ._surroundings import DESKTOP, GPU_REFUSED, SNAP, WSL
         sure(GPU_REFUSED, beside=SNAP),
         r"/var/snap/docker/",
         r"snap\.docker\.dockerd",
+        hint(r"\bdocker (was |is )?installed (as|from|by|via|with|through) (a )?snap\b", beside=r"nvidia|\bGPUs?\b"),
         r"/snap/bin/docker\b",
     ],
 )

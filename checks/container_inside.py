@@ -37,6 +37,10 @@ from ._surroundings import CONTAINER, GPU_ASKED, LATER, NO_GPU, RESTART_HELPS, S
         sure(r"Use the NVIDIA Container Toolkit to start this container with GPU support"),
         sure(r"Use 'nvidia-docker run' to start this container"),
         likely(NO_GPU, beside=STARTED, without=rf"{GPU_ASKED}|NVIDIA_VISIBLE_DEVICES|CUDA_VISIBLE_DEVICES"),
+        likely(
+            r"\b(forg[eo]t|without|missing|omitted) (the |to (pass|add|give) )?`?--gpus\b",
+            beside=rf"{CONTAINER}|{NO_GPU}",
+        ),
         hint(NO_GPU, beside=CONTAINER),
     ],
 )

@@ -32,6 +32,7 @@ def _with_gpu(confinement: Confinement, nodes: DeviceNodes | Unavailable) -> int
     symptoms=[
         sure(r"insufficient shared memory \(shm\)"),
         sure(r"DataLoader worker \(pid.*\) is killed by signal: Bus error"),
+        sure(r"dataloader's workers are out of shared memory"),
         r"The SHMEM allocation limit is set to the default of 64MB",
         sure(r"Error while creating shared memory segment (?:/dev/shm/)?nccl-"),
         sure(r"Call to (?:posix_fallocate|ftruncate) failed ?: No space left on device"),  # of NCCL before 2.8

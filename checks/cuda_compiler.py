@@ -94,6 +94,9 @@ def _without(needing: Sequence[Distribution], compiled: Sequence[Distribution]) 
         sure(r"STL1002: Unexpected compiler version, expected CUDA"),
         # The form file(line) is of nvcc's own front end, here within the headers of the compiler that it calls.
         likely(r"/(include/c\+\+|lib/gcc/[\w-]+)/\d[\w.]*/\S+\(\d+\): error: (?!no |static assertion)"),
+        likely(
+            r"\bnvcc\b.{0,30}(n't|not) (support|accept|like|work with) (my |the |this )?(gcc|g\+\+|clang|MSVC|Visual)"
+        ),
         sure(r"unsupported clang version! clang version must be less than"),
         sure(r"unsupported Microsoft Visual Studio version!"),
         sure(r"installed version of \S+ \([0-9.]+\) is greater than the maximum required version by CUDA"),

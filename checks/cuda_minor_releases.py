@@ -18,7 +18,7 @@ from ._surroundings import ANOTHER_PTXAS, MORE_OF_XLA
     "cuda.ptx-newer-than-driver",
     after=["cuda.driver-too-old"],
     symptoms=[
-        sure(r"the provided PTX was compiled with an unsupported toolchain"),
+        sure(r"PTX was compiled with an unsupported toolchain"),
         r"device kernel image is invalid",
         sure(r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion"),
         likely(r"Unsupported \.version \d+\.\d+; current version is", without=ANOTHER_PTXAS),

@@ -146,6 +146,7 @@ def home_invalid(
         ),
         hint(r"(cannot access|No such file or directory:?) ['\"]?/usr/local/cuda/?(include|lib64)?['\"]?(:|$)"),
         hint(r"(broken|dangling|wrong) (sym(bolic )?)?link.{0,40}/usr/local/cuda\b"),
+        hint(r"/usr/local/cuda is (a |now a )?(broken|dangling) (sym(bolic )?)?link"),
     ],
 )
 def symlink_broken(toolkits: CudaToolkits) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ _IN_CONTAINER = (
     after=WHY_NVML_FAILS,
     symptoms=[
         hint(r"Failed to initialize NVML: (Unknown Error|Timeout|GPU requires reset)"),
+        hint(r"\bnvmlInit\w*(\(\))? (returns|returned|fails|failed)\b.{0,20}(999|Unknown)"),
         hint(r"GPU access blocked by the operating system"),
         hint(r"NVMLError_(Unknown|OperatingSystem|Timeout|IrqIssue|InsufficientPower)"),
         hint(r"nvml vram init failure"),

@@ -34,6 +34,9 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
     ],
     symptoms=[
         likely(r"Driver/library version mismatch", without=rf"{REBOOTED}|{HOST_WORKS}|{WSL}"),
+        likely(
+            r"\bdrivers? ?(and|/|or) ?(the )?librar(y|ies)\b.{0,20}(mismatch|n't match|not match|differ)", without=WSL
+        ),
         likely(r"API mismatch: the client.*has the version", without=rf"{REBOOTED}|{HOST_WORKS}"),
         likely(r"API mismatch.{0,9}( the| this) NVIDIA (kernel module|driver component) has version"),  # of X
         likely(r"NVML library version: \d+", without=rf"{REBOOTED}|{HOST_WORKS}"),

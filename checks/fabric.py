@@ -21,7 +21,7 @@ _BUS = "/sys/bus/pci/devices"
 @check(
     "fabric.manager-version-mismatch",
     symptoms=[
-        likely(r"fabric-?manager\b.{0,60}\b(must|has to|needs to) match", without=r"t match with"),
+        likely(r"fabric[- ]?manager\b.{0,60}(\bmust|has to|needs to|n't|not) match", without=r"t match with"),
         sure(r"driver interface version \S+ (don|doesn|does no).{0,3}t match with (the )?driver version"),
     ],
 )
@@ -97,7 +97,7 @@ def version_mismatch(
             r"nvidia-fabricmanager\.service: (Failed|Main process exited)|Failed to start NVIDIA fabric manager",
             without=r"NV_WARN_NOTHING_TO_DO|t match with (the )?driver version",
         ),
-        likely(r"\b(error|code|returned|cuInit)\W{1,3}802\b|\[802\] Call to cu", beside=r"cuda|cuInit|nvidia"),
+        likely(r"\b(error|code|return(s|ed)|cuInit)\W{1,3}802\b|\[802\] Call to cu", beside=r"cuda|cuInit|nvidia"),
     ],
 )
 def manager_not_ready(

@@ -20,6 +20,7 @@ from ._scope import own_driver
         sure(r"No MIG devices found"),
         sure(r"No (GPU|compute) instances found: Not Found"),
         sure(r"device \d+ has (an invalid MIG configuration|no MIG devices configured)"),
+        likely(r"\bMIG( mode)? (is )?enabled\b.{0,30}\b(no|without|zero) (MIG )?(devices|instances)"),
         likely(r"No MIG-supported devices found|No MIG-enabled devices found"),
         sure(
             r"No CUDA GPUs are available|no CUDA-capable device|CUDA_ERROR_NO_DEVICE",

@@ -235,6 +235,7 @@ _MPS_CODES = (805, 806, 807)  # CUDA_ERROR_MPS_CONNECTION_FAILED, _MPS_RPC_FAILU
         sure(r"CUDA_ERROR_MPS_(CONNECTION_FAILED|RPC_FAILURE|SERVER_NOT_READY)"),
         sure(r"cudaErrorMps(ConnectionFailed|RpcFailure|ServerNotReady)"),
         sure(r"Cannot find MPS control daemon process"),
+        likely(r"\bMPS (daemon|server|control daemon) (was killed|is gone|died|crashed|is dead)"),
     ],
 )
 def mps_stale(

@@ -36,6 +36,7 @@ _NONE_FITS = "No CUDA plugin for that jax is known to run here: see `gpudoctor r
         r"no platforms that are instances of (gpu|cuda) are present",
         r"Unknown backend:? '?(gpu|cuda)\b",
         hint(r"\bjax\.(local_)?devices\(\)\)?.{0,20}\[(TFRT_)?Cpu(Device|_)"),
+        hint(r"\bjax\.devices\(\) .{0,20}only .{0,10}Cpu(Device|_)"),
         hint(r"jax\S*default_backend\(\)\)?\W*(returns |is |gives )*cpu\b"),
     ],
 )
@@ -81,6 +82,7 @@ def cpu_only(
     "jax.plugin-mismatch",
     symptoms=[
         sure(r"JAX plugin \S+ version \S+ is installed, but it is not compatible with the installed jaxlib version"),
+        likely(r"jax_cuda\d+_plugin version \S+ .{0,30}not compatible with the installed jaxlib"),
         sure(r"Mismatched PJRT plugin PJRT API version"),
         sure(r"jaxlib version \S+ is newer than and incompatible with jax version"),
         sure(r"jaxlib is version \S+, but this version of jax requires version"),

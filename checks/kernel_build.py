@@ -93,7 +93,10 @@ def driver_too_old_for_kernel(confinement: Confinement, without: KernelsWithoutM
         r"Failed to install the kernel module through DKMS",
         likely(r"Missing the (module )?source directory or the symbolic link pointing to it", beside=r"nvidia"),
         likely(r"Could not locate dkms\.conf file", beside=r"nvidia"),
-        hint(r"Bad return status for module build on kernel"),
+        hint(r"Bad return status for module build"),
+        hint(
+            r"\bdkms (fails?|failed|cannot|can't|could not|couldn't|is unable) (to )?(build|compile)", beside=r"nvidia"
+        ),
     ],
 )
 def module_build_failed(

@@ -38,6 +38,7 @@ from ._surroundings import NEW_KERNEL, SECURE_BOOT_OFF, UNREACHABLE, WSL
         r"/lib/modules/\S+/(build|source): No such file or directory",
         r"/build/include/(linux|generated)/\S+: No such file or directory",
         r"Unable to locate package linux-headers-",
+        likely(r"\bkernel headers\b.{0,40}(n't|not|never) (be )?(installed|found|there)", beside=r"nvidia|dkms"),
         r"(No match for argument|No package|package not found): ?kernel-(default-)?devel",
         r"target not found: linux\S*-headers",
         likely(r"Bad return status for module build on kernel", beside=r"(/build|autoconf\.h): No such file"),

@@ -31,6 +31,8 @@ from ._scope import own_driver
         likely(r"\bdriver[:=] ?nouveau\b", beside=r"NVIDIA"),  # of inxi and lshw
         likely(r"^nouveau \d{6,} \d", beside=r"could not insert '?nvidia\S*: No such device"),
         hint(r"^nouveau \d{6,} \d"),
+        hint(r"\bnouveau (is|was) (still )?the (kernel )?driver in use"),
+        hint(r"\bnouveau\b.{0,40} instead of (the )?nvidia"),
         hint(r"\bnouveau (gets|is|was|keeps) (being )?(re)?load"),
         hint(r"\bnouveau( [0-9a-f:.]+|\d*): *(\w+: )?(fifo|gr|bus|DRM|pmu|disp|timeout|unknown chipset)"),
         hint(r"The NVIDIA probe routine was not called for \d+ device"),
@@ -107,6 +109,7 @@ def nouveau_bound(
     symptoms=[
         sure(r"is already bound to (?!nouveau|nova|nvidia)\w"),
         r"Kernel driver in use: (vfio-pci|pci-stub)",
+        hint(r"\b(bound|attached|assigned) to (vfio|pci-stub)", beside=r"nvidia-smi"),
         likely(r"The NVIDIA probe routine was not called for \d+ device", beside=r"vfio|pci-stub"),
         hint(r"The NVIDIA probe routine was not called for \d+ device"),
         hint(r"\bvfio-pci\.ids=\S*10de|options vfio-pci ids=\S*10de"),

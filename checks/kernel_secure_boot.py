@@ -34,6 +34,10 @@ SYMPTOMS = (
     likely(
         r"\bsecure[ -]boot:? (is |was )?(still )?(enabled|turned on|active)\b", beside=rf"{NO_MODULE}|{_FALLING_BACK}"
     ),
+    likely(
+        r"\bsecure ?boot\b.{0,60}\b(reject|refus|block|prevent)\w*|disabl\w+ secure ?boot (fixe|solve|help)[ds]",
+        beside=r"nvidia",
+    ),
     hint(r"PKCS#7 signature not signed with a trusted key"),
     hint(r"could(n't| not) communicate with the NVIDIA driver", beside=r"secure ?boot"),
 )
@@ -45,6 +49,10 @@ ENROLMENT_SYMPTOMS = (
     hint(r"PKCS#7 signature not signed with a trusted key"),
     hint(r"unsigned module loading is restricted"),
     likely(r"\.(der|pub) is not enrolled", beside=r"nvidia"),
+    likely(
+        r"(skipp|missed|ignor|cancel)\w* .{0,25}\bMOK\b|\bMOK\b.{0,25}(skipp|missed|ignor|cancel)",
+        beside=r"driver|nvidia",
+    ),
     likely(r"\bmokutil --list-new\b", beside=r"\[key 1\]"),
 )
 

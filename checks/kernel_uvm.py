@@ -18,6 +18,8 @@ OTHER_CAUSES = (34, 46, 802, 803, 804)
 UNKNOWN_ERROR = 999  # CUDA_ERROR_UNKNOWN
 
 TORCH_SYMPTOM = r"CUDA unknown error - this may be due to an incorrectly set up environment"
+# Taken out and put back, which mends one that a sleep has left in disorder.
+UNLOADED = r"\b(rmmod|modprobe (-r|--remove)) nvidia[-_]uvm"
 OLD_SYMPTOM = r"error == cudaSuccess \(30 vs\. 0\)|cudaGetDeviceCount returned 30"
 
 
@@ -34,6 +36,8 @@ OLD_SYMPTOM = r"error == cudaSuccess \(30 vs\. 0\)|cudaGetDeviceCount returned 3
         r"modprobe: FATAL: Error inserting nvidia\w*_uvm",
         hint(r"Module nvidia[-_\w]*[-_]uvm not found"),
         hint(TORCH_SYMPTOM),
+        likely(r"\b(until|unless|after|once)\b.{0,20}modprobe nvidia[-_]uvm", without=UNLOADED),
+        likely(r"modprobe nvidia[-_]uvm.{0,15}\b(fix|help|solve|work)", without=UNLOADED),
         hint(r"CUDA_ERROR_UNKNOWN"),
         likely(r"\b(no|without|lacks?|missing) (the )?(module )?nvidia[-_]uvm\b", beside=r"CUDA|cuInit"),
     ],
@@ -139,6 +143,7 @@ def uvm_hmm(
         hint(r"CUDA_ERROR_UNKNOWN|cudaErrorUnknown"),
         hint(r"cudaGetDeviceCount returned 3\b|cudaErrorInitializationError"),
         hint(AFTER_SLEEP, beside=TROUBLE),
+        likely(UNLOADED, beside=r"\bfix|help|solve|work|unknown error"),
         likely(r"\b(error|code|returned|cuInit)\W{1,3}999\b", beside=r"cuda|cuInit"),
     ],
 )

@@ -29,6 +29,7 @@ from ._surroundings import CONTAINER, NO_MODULE, REMOVAL
         likely(NO_MODULE, beside=r"\b(Remove|Purge): .{0,400}nvidia-driver"),
         likely(r"nvidia-smi: (command )?not found", beside=r"\brc (nvidia|libnvidia|xserver-xorg-video-nvidia)"),
         r"\bRemoving nvidia-(driver|dkms|kernel|open)\S* \(",
+        likely(r"\bauto-?remove\b.{0,20}\b(removed|deleted|uninstalled|took)\b.{0,20}\bnvidia"),
         hint(r"nvidia-smi: (command )?not found", without=CONTAINER),
         hint(r"[Cc]ommand 'nvidia-smi' not found"),
     ],

@@ -25,6 +25,10 @@ from ._surroundings import DEPENDS, ORIGINS, RUNFILE
         sure(r"An alternate method of installing the NVIDIA driver was detected"),
         sure(r"The NVIDIA driver appears to have been installed previously using a different installer"),
         likely(r"Driver/library version mismatch|API mismatch: the client", beside=RUNFILE),
+        hint(
+            r"\.run\b.{0,60}\b(later|then|afterwards|before|also)\b.{0,60}\b(apt|dnf|yum|pacman|zypper)\b",
+            beside=r"nvidia",
+        ),
     ],
 )
 def runfile_and_packages(

@@ -24,7 +24,8 @@ _FALLEN_OFF = 79  # as an Xid
     symptoms=[
         r"Unable to find any NVIDIA (GPU|device)s?",
         r"No supported GPU\(s\) detected",
-        r"lspci.{0,50}(shows? nothing|no output|is empty|(doesn't|does not|didn't) (show|list)|returns nothing)",
+        r"lspci.{0,50}((shows?|prints?|gives?|lists?|finds?|returns?) nothing|no output|is empty)",
+        r"lspci.{0,50}(doesn't|does not|didn't) (show|list)",
         r"lspci.{0,30} (shows|lists|has|finds) no NVIDIA",
         likely(
             r"could not insert '?nvidia\S*: No such device",

@@ -127,6 +127,7 @@ def _number(answer: NvmlGpu | None, field: str) -> int | None:
         r"NCCL_P2P_DISABLE=1\b.{0,60}\b(works?|fix\w*|helps?|solv\w*)\b",
         r"\b(works?|fix\w*|helps?|solv\w*|only)\b.{0,40}\bNCCL_P2P_DISABLE=1",
         r"\b(disabl\w*|turn\w* off)\b.{0,20}\b(IOMMU|ACS)\b.{0,40}\b(works?|fix\w*|helps?|solv\w*)\b",
+        r"\b(unless|until|without)\b.{0,20}\bNCCL_P2P_DISABLE=1",
         hint(r"Verification error @ element"),
     ],
 )

@@ -42,6 +42,10 @@ from ._surroundings import MAC
         hint(rf"torch\.cuda\.is_available\(\)\)?{ANSWERS_FALSE}"),
         hint(r"\b(Is )?CUDA (is )?available\W{1,4}(False|No)\b"),
         hint(r"Torch is not able to use GPU"),
+        hint(
+            r"\bcpu(-only)? (build|version|wheel)s? of (py)?torch\b",
+            beside=r"\b(cuda|gpu)\b.{0,30}(\bnot?\b|n't\b|False)",
+        ),
         hint(r"\b(py)?torch .{0,40}\b(not|cannot|\w+n't) (see|find|detect|use) (the |any |my )?(GPU|CUDA)"),
         hint(r"Invalid CUDA '(device=|--device )\S*' requested|CUDA unavailable, invalid device \S+ requested"),
         hint(r"User provided device_type of 'cuda', but CUDA is not available"),
@@ -114,9 +118,9 @@ def _without_cuda(build: FrameworkBuild) -> str:
         sure(
             r"which is of cuda capability \d+\.\d+\.\s+(PyTorch no longer supports|Minimum and Maximum cuda capability)"
         ),
-        sure(r"PyTorch no longer supports this GPU because it is too old"),
+        sure(r"no longer supports this GPU because it is too old"),
         sure(r"(minimum|Minimum and Maximum) cuda capability supported by this (library|version of PyTorch) is"),
-        r"no kernel image is available for execution on the device",
+        r"no kernel image is available",
         r"Mismatched GPU Architecture: The installed PaddlePaddle",
         r"has no device code compatible with CUDA arch \d+",  # of llama.cpp
         r"CUDA GPU is too old\..*Compute Capability detected",  # of Ollama
@@ -125,6 +129,7 @@ def _without_cuda(build: FrameworkBuild) -> str:
         r"CUDA_ERROR_NO_BINARY_FOR_GPU|cudaErrorNoKernelImageForDevice",
         r"Unknown CUDA arch \(\d+\.\d+\S*\) or GPU not supported",
         r"\bsm_\d+\b.{0,40}\b(not supported|unsupported|not compatible)\b.{0,60}\b(torch|pytorch)",
+        r"\bsm_\d+\b.{0,60}\b(py)?torch\b.{0,40}(not (supported|compatible)|n't support|unsupported|incompatible)",
         hint(r"invalid device function|cudaErrorInvalidDeviceFunction"),
         hint(r"nvrtc: error: invalid value for --gpu-architecture", beside=r"torch"),
         # The build's CUDA and a GPU that came after it, or that was given up before it.
@@ -206,7 +211,7 @@ def _judged(build: FrameworkBuild, kinds: tuple[ComputeGpu, ...]) -> tuple[list[
     symptoms=[
         sure(r"operator torchvision::nms does not exist|No such operator torchvision::"),
         sure(r"Could not run 'torchvision::\w+' with arguments from the 'CUDA' backend"),
-        sure(r"PyTorch and (torchvision|torchaudio) were compiled with different CUDA"),
+        sure(r"(torchvision|torchaudio)( and (py)?torch)? were (compiled|built) (with|against|for) different CUDA"),
         sure(r"Couldn't load custom C\+\+ ops"),
         sure(r"torch(vision|audio|text|data) \S+ (requires torch==|has requirement torch==)"),
         sure(r"(torchvision|torchaudio|torchtext)\S*: undefined symbol"),

@@ -116,7 +116,7 @@ def _anew(build: FrameworkBuild, extension: Extension) -> str:
         sure(r"Required library version not found: libs?bitsandbytes_\w+\.(so|dll)"),
         sure(r"libbitsandbytes_\w+\.(so|dll)\W.*(cannot open|No such file|not found)"),
         sure(r"Configured CUDA binary not found at|Could not find the bitsandbytes CUDA binary at"),
-        sure(r"The installed version of bitsandbytes was compiled without GPU support"),
+        sure(r"bitsandbytes was compiled without GPU support"),
         sure(r"undefined symbol: c(get_\w+|quantize_\w+|dequantize_\w+|gemm\w+|adam\w+|igemm\w*|prefetch)\b"),
         r"'NoneType' object has no attribute 'c(adam\w+|get_\w+|quantize_\w+|dequantize_\w+|gemm\w+|igemm\w*)'",
         r"CUDA SETUP: (CUDA detection failed|Setup Failed|Something unexpected happened)",

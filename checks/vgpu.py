@@ -106,7 +106,7 @@ def _first_reason(licensing: VgpuLicensing | Unavailable) -> str:
 @check(
     "driver.vgpu-guest-host-mismatch",
     symptoms=[
-        sure(r"Incompatible Guest/Host drivers"),
+        sure(r"Incompatible Guest/Host drivers|guest driver is incompatible with (the )?host driver"),
         sure(r"Guest VGX version is (newer|older) than (the )?(maximum|minimum) version supported by the Host"),
         sure(r"Host VGX version is older than the minimum version supported by the Guest"),
         sure(r"SetGuestSystemInfo: (The host version|Minimum required host version)"),

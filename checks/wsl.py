@@ -28,6 +28,10 @@ _UPDATE = (
         likely(r"GPU access blocked by the operating system", beside=LINUX_DRIVER_IN_WSL),
         likely(r"no CUDA-capable device is detected|No CUDA GPUs are available|CUDA_ERROR_NO_DEVICE", beside=WSL),
         likely(r"could(n't| not) communicate with the NVIDIA driver|Driver/library version mismatch", beside=WSL),
+        likely(
+            r"install\w* .{0,20}nvidia[- ](linux[- ])?driver\S* (in|inside|into|within) (my |the )?(WSL|Ubuntu)",
+            beside=WSL,
+        ),
         hint(r"GPU access blocked by the operating system"),
         hint(r"/usr/lib/wsl/lib/libcuda\.so\.1 is not a symbolic link", beside=r"CUDA_ERROR|No CUDA|Segmentation"),
     ],
@@ -134,6 +138,7 @@ def _fails(nvml: Nvml | Unavailable, cuda: Cuda | Unavailable) -> bool:
         sure(r"nvidia-container-cli: .{0,80}WSL environment detected but no adapters were found"),
         sure(r"WSL2? .{0,60}requires an update to its kernel component"),
         likely(r"dxgk: dxgkio_\w+: Ioctl failed: -(?!2\b|22\b)\d+", without=SMI_TABLE),
+        likely(r"\bno /dev/dxg\b|/dev/dxg\b.{0,20}(No such file|missing|not found|n't exist|not exist)"),
         hint(r"dxgkio_query_adapter_info: Ioctl failed: -2\b(?!2)", without=SMI_TABLE),
         hint(r"libcuda\.so(\.1)?: cannot open shared object file|nvidia-smi: command not found", beside=WSL),
     ],

@@ -25,6 +25,8 @@ TEXTS = [
     ("torch.no-kernels-for-gpu", "[0] CUDA GPU is too old. Compute Capability detected: 3.5"),
     ("torch.no-kernels-for-gpu", "Kokkos::Cuda::initialize ERROR: likely mismatch of architecture"),
     ("torch.no-kernels-for-gpu", "CUDA binary kernel for this graphics card compute capability (12.0) not found."),
+    ("cuda.host-compiler-too-new", "nvcc doesn't support my gcc 14"),
+    ("torch.no-kernels-for-gpu", "My card is sm_120 and pytorch says it's not compatible"),
     ("triton.ptxas-too-old", "ptxas /tmp/a.ptx, line 5; fatal   : Unsupported .version 8.7; current version is '8.4'"),
     (
         "cuda.ptx-newer-than-driver",

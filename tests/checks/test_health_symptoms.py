@@ -43,6 +43,18 @@ TEXTS = [
         "(EE) NVIDIA: API mismatch: the NVIDIA kernel module has version 470.57, but this NVIDIA driver component "
         "has version 470.63",
     ),
+    # People's own words.
+    ("driver.library-mismatch", "nvidia-smi says that driver and library versions don't match"),
+    ("kernel.module-missing", "After a kernel upgrade nvidia-smi can't talk to the driver any more"),
+    ("kernel.mok-enrolment-pending", "I skipped the blue MOK screen, now the nvidia driver is not there"),
+    ("kernel.secure-boot-blocks-module", "secure boot refuses the nvidia module"),
+    ("kernel.nouveau-bound", "nouveau is the kernel driver in use"),
+    ("kernel.uvm-not-loaded", "CUDA gives unknown error until I sudo modprobe nvidia_uvm"),
+    ("kernel.uvm-wedged", "After waking: unknown error. rmmod nvidia_uvm and modprobe nvidia_uvm fixes it"),
+    ("fabric.manager-version-mismatch", "fabric manager 535.161 doesn't match driver version 535.183"),
+    ("gpu.mig-no-instances", "MIG mode is enabled but no MIG devices exist"),
+    ("health.power-throttle", "HW Power Brake Slowdown is Active, the card stays at 100 W"),
+    ("wsl.host-too-old", "WSL has no /dev/dxg"),
     ("devices.nodes-missing", "slurmd: error: Waiting for gres.conf file /dev/nvidia0"),
 ]
 HEALTHY = [
