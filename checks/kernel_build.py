@@ -94,6 +94,7 @@ def driver_too_old_for_kernel(confinement: Confinement, without: KernelsWithoutM
         likely(r"Missing the (module )?source directory or the symbolic link pointing to it", beside=r"nvidia"),
         likely(r"Could not locate dkms\.conf file", beside=r"nvidia"),
         hint(r"Bad return status for module build"),
+        hint(r"/dkms/nvidia\S*/[\d.]+/build\S*\] \S{3,9} [12]\b"),  # make's word for an error, in any language
         hint(
             r"\bdkms (fails?|failed|cannot|can't|could not|couldn't|is unable) (to )?(build|compile)", beside=r"nvidia"
         ),

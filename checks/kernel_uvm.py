@@ -137,7 +137,7 @@ def uvm_hmm(
         r"(library|cuda\w*) (init failure|failed to get device context):? 999",
         r"\bcuda[A-Z]\w+ err: 999\b",  # of ollama
         r"cuInit\(?\d?\)?:? .{0,30}unknown error",
-        r"failed to initialize CUDA: unknown error",
+        r"failed to initialize CUDA: unknown error|initialization error: cuda error: unknown error",
         likely(OLD_SYMPTOM, beside=ASLEEP),
         hint(OLD_SYMPTOM),
         hint(r"CUDA_ERROR_UNKNOWN|cudaErrorUnknown"),

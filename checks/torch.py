@@ -43,6 +43,11 @@ from ._surroundings import MAC
         hint(r"\b(Is )?CUDA (is )?available\W{1,4}(False|No)\b"),
         hint(r"Torch is not able to use GPU"),
         hint(
+            r"(?<![a-z_.-])(py)?torch(?![a-z]).{0,12}(?<![a-z])cpu(-only)? ?(version|build|wheel|版)",
+            without=r"\bdriver\b",
+        ),
+        hint(r"\b[12]\.\d+\.\d\+cpu\b", beside=r"\b[RG]TX ?\d|nvidia-smi", without=r"PyTorch version"),
+        hint(
             r"\bcpu(-only)? (build|version|wheel)s? of (py)?torch\b",
             beside=r"\b(cuda|gpu)\b.{0,30}(\bnot?\b|n't\b|False)",
         ),

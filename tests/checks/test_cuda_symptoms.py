@@ -33,6 +33,8 @@ TEXTS = [
         "ptxas application ptx input, line 9; fatal   : Unsupported .version 8.5; current version is '8.2'",
     ),
     ("torch.companion-mismatch", "torch          2.13.0+cu130\ntorchvision    0.28.0+cpu"),
+    ("torch.cpu-only", "torch cpu version installed, how do I solve this"),
+    ("torch.cpu-only", "自动安装的torch选择的是cpu版"),
     ("torch.cpu-only", "RuntimeError: Failed to infer device type\nPyTorch version: 2.5.1+cpu"),
 ]
 HEALTHY = [

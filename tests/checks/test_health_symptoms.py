@@ -43,6 +43,8 @@ TEXTS = [
         "(EE) NVIDIA: API mismatch: the NVIDIA kernel module has version 470.57, but this NVIDIA driver component "
         "has version 470.63",
     ),
+    ("kernel.uvm-wedged", "nvidia-container-cli: initialization error: cuda error: unknown error"),
+    ("kernel.module-build-failed", "make[2]: *** [/k/Makefile:1937: /var/lib/dkms/nvidia/470.239.06/build] Chyba 2"),
     # People's own words.
     ("driver.library-mismatch", "nvidia-smi says that driver and library versions don't match"),
     ("kernel.module-missing", "After a kernel upgrade nvidia-smi can't talk to the driver any more"),
