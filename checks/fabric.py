@@ -21,7 +21,7 @@ _BUS = "/sys/bus/pci/devices"
 @check(
     "fabric.manager-version-mismatch",
     symptoms=[
-        sure(r"driver interface version \S+ (don|doesn|does no).{0,3}t match with (the )?driver version"),
+        sure(r"(interface|fabric-?manager) version \S+ (don|doesn|does no).{0,3}t match (with )?(the )?driver version"),
     ],
 )
 def version_mismatch(

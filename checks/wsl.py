@@ -29,6 +29,7 @@ _UPDATE = (
         likely(r"no CUDA-capable device is detected|No CUDA GPUs are available|CUDA_ERROR_NO_DEVICE", beside=WSL),
         likely(r"could(n't| not) communicate with the NVIDIA driver|Driver/library version mismatch", beside=WSL),
         hint(r"GPU access blocked by the operating system"),
+        likely(r"libcuda\.so\.1 is not a symbolic link", beside=LINUX_DRIVER_IN_WSL),
         hint(r"/usr/lib/wsl/lib/libcuda\.so\.1 is not a symbolic link", beside=r"CUDA_ERROR|No CUDA|Segmentation"),
     ],
 )
@@ -131,7 +132,7 @@ def _fails(nvml: Nvml | Unavailable, cuda: Cuda | Unavailable) -> bool:
         likely(r"Failed to properly shut down NVML: Driver Not Loaded"),
         sure(r"nvidia-container-cli: .{0,80}WSL environment detected but no adapters were found"),
         sure(r"WSL2? .{0,60}requires an update to its kernel component"),
-        likely(r"dxgk: dxgkio_\w+: Ioctl failed: -(?!2\b|22\b)\d+", without=SMI_TABLE),
+        likely(r"dxgk: dxgkio_\w+: Ioctl failed: -(?!22?(?!\d))\d", without=SMI_TABLE),
         hint(r"dxgkio_query_adapter_info: Ioctl failed: -2\b(?!2)", without=SMI_TABLE),
         hint(r"libcuda\.so(\.1)?: cannot open shared object file|nvidia-smi: command not found", beside=WSL),
     ],
