@@ -22,7 +22,7 @@ _BUS = "/sys/bus/pci/devices"
     "fabric.manager-version-mismatch",
     symptoms=[
         likely(r"fabric[- ]?manager\b.{0,60}(\bmust|has to|needs to|n't|not) match", without=r"t match with"),
-        sure(r"driver interface version \S+ (don|doesn|does no).{0,3}t match with (the )?driver version"),
+        sure(r"(interface|fabric-?manager) version \S+ (don|doesn|does no).{0,3}t match (with )?(the )?driver version"),
     ],
 )
 def version_mismatch(

@@ -19,7 +19,7 @@ _LOAD = 10  # percent of the time with a kernel on the GPU; below it clocks come
     severity=Severity.WARNING,
     after=["driver.nvml-failed", "health.fallen-off-bus"],
     symptoms=[
-        r"(HW|SW|Hardware|Software) Thermal Slowdown\s*(:|is) Active",
+        r"(HW|SW|Hardware|Software) (Thermal Slowdown|Slowdown Thermal)\s*(:|is)? Active",
         r"(Hw|Sw)ThermalSlowdown",
         r"\b(clocks? (event|throttling) due to|there were) thermal violations?\b",  # DCGM's health and diag
         hint(r"\bthermal(ly)? throttl|throttl\w+ (because|due)\b.{0,30}(heat|temperature)"),

@@ -81,7 +81,7 @@ def cpu_only(
 @check(
     "jax.plugin-mismatch",
     symptoms=[
-        sure(r"JAX plugin \S+ version \S+ is installed, but it is not compatible with the installed jaxlib version"),
+        sure(r"JAX plugin \S+ version \S+ is installed, but (it is )?not compatible with (the installed )?jaxlib"),
         likely(r"jax_cuda\d+_plugin version \S+ .{0,30}not compatible with the installed jaxlib"),
         sure(r"Mismatched PJRT plugin PJRT API version"),
         sure(r"jaxlib version \S+ is newer than and incompatible with jax version"),

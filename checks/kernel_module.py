@@ -21,7 +21,7 @@ from ._surroundings import NEW_KERNEL, SECURE_BOOT_OFF, UNREACHABLE, WSL
     "kernel.headers-missing",
     severity=Severity.ERROR,
     symptoms=[
-        sure(r"[Yy]our kernel headers for kernel \S+ cannot be found"),
+        sure(r"kernel headers for (kernel )?\d\S* (cannot|can't) be found"),
         sure(r"kernel headers for this kernel do(es)? not seem to be installed"),
         sure(r"Missing \S+ kernel headers for module nvidia"),
         sure(r"[Pp]lease install the linux-headers-\S+ package"),

@@ -162,7 +162,7 @@ def two_branches(
         r"cannot install both \S*nvidia\S* and \S*nvidia",
         r"filtered out by (modular|exclude) filtering",
         hint(DEPENDS),
-        hint(r"Unable to correct problems, you have held broken packages"),
+        hint(r"you have held broken packages"),
     ],
 )
 def mixed_origins(confinement: Confinement, packages: Packages, system: OperatingSystem) -> Iterator[Finding]:

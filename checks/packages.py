@@ -115,7 +115,7 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
     severity=Severity.WARNING,
     after=["packages.partial-upgrade", "packages.half-configured", "packages.two-branches"],
     symptoms=[
-        r"Unable to correct problems, you have held broken packages",
+        r"you have held broken packages",
         r"nvidia\S* : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)",
         likely(r"packages have unmet dependencies", beside=r"nvidia|\bcuda-"),
         likely(r"Unmet dependencies\. Try 'apt", beside=r"nvidia|\bcuda-"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, sure
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.distributions import Distribution, concerns_gpu
 from gpudoctor.facts.driver_version import version_key
@@ -23,6 +23,7 @@ _FRAMEWORKS = r"torch\w*|tensorflow|jax\w*|onnxruntime-gpu|triton|xformers|flash
         # torchvision and its like have a check of their own
         r"^(?!torch(vision|audio|text|data) )\S+ \S+ requires \S+[=<>~!]\S+, but you have \S+",
         r"^(?!torch(vision|audio|text|data) )\S+ \S+ has requirement \S+, but you'?(ll)? have \S+",
+        likely(r"requires torch==\S+,? but you have torch\b", without=r"torch(vision|audio|text|data) \S+ requires"),
         r"(pkg_resources\.)?(Version|Contextual)Conflict: \(",
         r"The package `\S+` requires `\S+`, but `\S+` is installed",
         r"Cannot install \S+.* because these package versions have conflicting dependencies",

@@ -33,6 +33,7 @@ _UPDATE = (
             beside=WSL,
         ),
         hint(r"GPU access blocked by the operating system"),
+        likely(r"libcuda\.so\.1 is not a symbolic link", beside=LINUX_DRIVER_IN_WSL),
         hint(r"/usr/lib/wsl/lib/libcuda\.so\.1 is not a symbolic link", beside=r"CUDA_ERROR|No CUDA|Segmentation"),
     ],
 )
@@ -137,7 +138,7 @@ def _fails(nvml: Nvml | Unavailable, cuda: Cuda | Unavailable) -> bool:
         likely(r"\bnvidia-smi\b.{0,80}segmentation fault|segmentation fault\W+(core dumped\W+)?nvidia-smi", beside=WSL),
         sure(r"nvidia-container-cli: .{0,80}WSL environment detected but no adapters were found"),
         sure(r"WSL2? .{0,60}requires an update to its kernel component"),
-        likely(r"dxgk: dxgkio_\w+: Ioctl failed: -(?!2\b|22\b)\d+", without=SMI_TABLE),
+        likely(r"dxgk: dxgkio_\w+: Ioctl failed: -(?!22?(?!\d))\d", without=SMI_TABLE),
         likely(r"\bno /dev/dxg\b|/dev/dxg\b.{0,20}(No such file|missing|not found|n't exist|not exist)"),
         hint(r"dxgkio_query_adapter_info: Ioctl failed: -2\b(?!2)", without=SMI_TABLE),
         hint(r"libcuda\.so(\.1)?: cannot open shared object file|nvidia-smi: command not found", beside=WSL),

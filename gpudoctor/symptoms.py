@@ -51,11 +51,12 @@ def may_match(pattern: str, lowered: str) -> bool:
 
     Compiling every pattern of every check takes longer than a whole diagnosis may; looking for words takes nothing.
     """
-    return any(all(word in lowered for word in words) for words in _needed_words(pattern))
+    return any(all(word in lowered for word in words) for words in needed_words(pattern))
 
 
 @cache
-def _needed_words(pattern: str) -> tuple[tuple[str, ...], ...]:
+def needed_words(pattern: str) -> tuple[tuple[str, ...], ...]:
+    """For each alternative of the pattern what stands in every text that it matches, in lower case."""
     return tuple(tuple(words) for words in _words_of_alternatives(pattern.lower()))
 
 

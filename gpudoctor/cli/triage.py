@@ -82,10 +82,8 @@ def _text(file: str | None) -> str:
     kind = next((words for start, words in _NO_TEXTS.items() if data.startswith(start)), "")
     if kind:
         raise BadUsage(f"{name}: this is {kind}, and only texts are read: copy the text out of it, or type the message")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # PowerShell writes its redirections so
-        text = data.decode("utf-16", "replace")
-    else:
-        text = data.decode("utf-8-sig", "replace")
+    encoding = _encoding(data)
+    text = data.decode(encoding, "replace")
     if not text.strip():
         raise BadUsage(f"{name}: there is no text in it")
     head = text[:4096]
@@ -93,7 +91,21 @@ def _text(file: str | None) -> str:
         raise BadUsage(f"{name}: this is no text")
     if text.lstrip().startswith("{") and '"answers"' in text and '"schema"' in text:
         raise BadUsage(f"{name}: this is a snapshot: `gpudoctor check --snapshot {file}` reads it")
+    if encoding == "utf-8-sig" and "\ufffd" in text and text.replace("\ufffd", "").isascii():
+        return data.decode("cp1252", "replace")  # of an older Windows or Linux: accents are a byte each
     return text
+
+
+def _encoding(data: bytes) -> str:
+    """PowerShell writes its redirections in UTF-16; what cuts files into pieces loses the mark at its beginning."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    head = data[:2048]
+    if len(head) > 3 and 0 not in head[::2] and head[1::2].count(0) > 0.4 * len(head):
+        return "utf-16-le"
+    if len(head) > 3 and 0 not in head[1::2] and head[::2].count(0) > 0.4 * len(head):
+        return "utf-16-be"
+    return "utf-8-sig"
 
 
 def _is_strange(character: str) -> bool:

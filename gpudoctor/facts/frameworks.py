@@ -31,7 +31,7 @@ class FrameworkBuild(NamedTuple):
     @property
     def words(self) -> str:
         """ "torch 2.9.1+cu128"."""
-        return f"{self.distribution.name} {self.version or self.distribution.version}"
+        return f"{self.distribution.name} {self.version or self.distribution.version}".rstrip()
 
     @property
     def cuda_words(self) -> str:

@@ -48,7 +48,7 @@ def _lines(paste: Paste, sighted: Iterable[Sighting]) -> Iterator[Evidence]:
     for sighting in sorted(sighted, key=lambda one: (-one.symptom.tells, one.first)):
         spans.setdefault(sighting.first, sighting)
     for first, sighting in list(spans.items())[:_MOST]:
-        words = " ".join(line.text for line in paste.lines[first : sighting.last + 1])
+        words = " ".join(line.own for line in paste.lines[first : sighting.last + 1])
         yield Evidence(f"line {paste.lines[first].number}", _around(words, sighting.words))
 
 

@@ -1,30 +1,26 @@
 """A pasted text made readable: without colours, fences, quotation marks and stamps, each line with its number."""
 
-import html
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
+
+from gpudoctor.triage.characters import plain_pieces, without_escapes
+from gpudoctor.triage.languages import in_english
+from gpudoctor.triage.prefixes import without_prefixes
+from gpudoctor.triage.wraps import unwrapped
 
 MOST_CHARACTERS = 1_500_000
 _HEAD = MOST_CHARACTERS // 4  # of a longer text: who it is stands at the beginning, what happened at the end
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_FENCE = re.compile(r"\s*(?:```|~~~)[\w+-]*\s*$")
+_FENCE = re.compile(r"\s*(?:```|~~~)[\w+-]*\s*$|\{(?:code|noformat)(?::[\w|=]*)?\}\s*$")
 _QUOTED = re.compile(r"^\s*(?:>(?!>>? )\s?)+")  # ">>> " is Python's
-# Line ends that loggers write out: rsyslog's "#012", and "\n" in JSON and in shells' quoting.
-_WRITTEN_LINE_END = re.compile(r"#012|(?<![\\:A-Za-z])\\n|(?<=[a-z.,;)])\\n(?=[A-Z\s])")
-_STAMPS = re.compile(
-    r"^(?:"
-    r"\[ *\d+\.\d+\] *(?:\[ *[TC]\d+\] *)?"  # the kernel's
-    r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,\d]*(?: ?(?:Z|[+-]\d\d:?\d\d))?\]?[ :]+"
-    r"|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2} \d\d:\d\d:\d\d "
-    r"|<\d{1,2}>"
-    r")+"
-)
-_SPELLED = str.maketrans(
-    {"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'", "\xa0": " ", "\u200b": "", "\u2026": "...", "\t": " "}
+_EMPHASIS = re.compile(r"^\s*(?:[-*+] )?(\*\*|`|__)(?=\S)(.*\S)\1\s*$")
+# Boxes around tracebacks; tables of programs are drawn otherwise.
+_BOX_SIDE = re.compile(r"^\s*[\u2502\u2503\u2551] ?(.*?)\s*[\u2502\u2503\u2551]\s*$")
+_BOX_EDGE = re.compile(
+    r"^\s*[\u256d\u2570\u250c\u2514\u250f\u2517\u2554\u255a][\u2500\u2501\u2550]{3}.*[\u256e\u256f\u2510\u2518\u2513\u251b\u2557\u255d]\s*$"
 )
 _SPEAKER = re.compile(
     r"^(?:\S+ )?(?:kernel: )?NVRM: "
@@ -37,7 +33,8 @@ class Line(NamedTuple):
 
     number: int
     raw: str  # as it was pasted, but for colours and quotation marks: tables need their columns
-    text: str  # without stamps, with single spaces
+    text: str  # without stamps, with single spaces, and with the messages that are known in English
+    own: str  # `text` in the language in which it was pasted
 
 
 class Whole(NamedTuple):
@@ -57,6 +54,7 @@ class Paste(NamedTuple):
     lines: tuple[Line, ...]
     page: Whole  # the texts, a line each
     flow: Whole  # the texts in a row, with one space between two, for messages that were broken into lines
+    tight: Whole | None  # as `flow`, but with words put together that may have been cut; None where none may
     cut: bool  # True: it was longer than MOST_CHARACTERS, and its middle was not looked at
 
     @property
@@ -66,31 +64,52 @@ class Paste(NamedTuple):
 
 def read_paste(text: str) -> Paste:
     """Any text at all; what is no text (NUL bytes, escape sequences) is left out."""
-    whole = _ESCAPES.sub("", text).replace("\0", "")
+    whole = without_escapes(text)
     cut = len(whole) > MOST_CHARACTERS
     head, tail = (whole[:_HEAD], whole[_HEAD - MOST_CHARACTERS :]) if cut else (whole, "")
-    lines = []
     pasted_lines = list(enumerate(head.splitlines(), 1))
     if cut:  # the numbers go on where they would be
         pasted_lines += list(enumerate(tail.splitlines(), len(whole.splitlines()) - len(tail.splitlines()) + 1))
-    for number, pasted in pasted_lines:
-        if _FENCE.match(pasted):
-            continue
-        raw = _QUOTED.sub("", pasted) if pasted.lstrip().startswith(">") else pasted
-        raw = html.unescape(raw).translate(_SPELLED) if "&" in raw else raw.translate(_SPELLED)
-        for piece in _WRITTEN_LINE_END.split(raw) if "#012" in raw or "\\n" in raw else [raw]:
-            lines.append(Line(number, piece.rstrip(), _plain(piece)))
-    texts = [line.text for line in lines]
+    pieces = unwrapped(list(_pieces(pasted_lines)))
+    raw_lines = without_prefixes([piece.text for piece in pieces])
+    own = [_SPACES.sub(" ", raw).strip() for raw in raw_lines]
+    texts = in_english(own)
+    lines = tuple(
+        Line(piece.number, raw.rstrip(), *both) for piece, raw, *both in zip(pieces, raw_lines, texts, own, strict=True)
+    )
     flow = [
         _SPEAKER.sub("", text) if _SPEAKER.match(before) and not before.endswith(".") else text
         for before, text in zip(["", *texts], texts, strict=False)
     ]
-    return Paste(tuple(lines), Whole("\n".join(texts), _starts(texts)), Whole(" ".join(flow), _starts(flow)), cut)
+    edges = [piece.edge for piece in pieces]
+    return Paste(lines, _whole(texts, "\n"), _whole(flow, " "), _tight(flow, edges) if any(edges) else None, cut)
 
 
-def _starts(texts: Sequence[str]) -> tuple[int, ...]:
-    return tuple(accumulate((len(text) + 1 for text in texts), initial=0))[:-1] if texts else ()
+def _pieces(pasted_lines: Sequence[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    for number, pasted in pasted_lines:
+        if _FENCE.match(pasted):
+            continue
+        line = _QUOTED.sub("", pasted) if pasted.lstrip().startswith(">") else pasted
+        for piece in plain_pieces(line):
+            if not _FENCE.match(piece) and not _BOX_EDGE.match(piece):
+                yield number, _unframed(piece)
 
 
-def _plain(line: str) -> str:
-    return _SPACES.sub(" ", _STAMPS.sub("", line.strip())).strip()
+def _unframed(line: str) -> str:
+    """Without the sides of a box around it, and without the marks of bold letters and code."""
+    found = _BOX_SIDE.match(line)
+    if found:
+        return found[1]
+    found = _EMPHASIS.match(line) if line.rstrip().endswith(("*", "`", "_")) else None
+    return found[2] if found else line
+
+
+def _whole(texts: Sequence[str], between: str) -> Whole:
+    starts = tuple(accumulate((len(text) + len(between) for text in texts), initial=0))[:-1]
+    return Whole(between.join(texts), starts)
+
+
+def _tight(texts: Sequence[str], edges: Sequence[bool]) -> Whole:
+    """With nothing between two lines of which the first may have been cut within a word."""
+    parts = [text if edge else f"{text} " for text, edge in zip(texts, edges, strict=True)]
+    return _whole(parts, "")

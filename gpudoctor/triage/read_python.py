@@ -39,6 +39,10 @@ _TORCH_CUDA_LOOSE = re.compile(
 _AVAILABLE = re.compile(r"(?:Is CUDA available|cuda\.is_available\(\)\)?)\W{0,6}(True|False|Yes|No)\b", re.IGNORECASE)
 _YOU_HAVE = re.compile(rf"PyTorch {_NUMBER}[^()]{{0,40}}\(you have ({_NUMBER})", re.IGNORECASE)
 _ASKED = re.compile(r"cuda\.is_available\(\)\)?\s*$")
+_FEW_WORDS = 300  # characters
+_SOME_TORCH = re.compile(r"\b(?:py)?torch\b", re.IGNORECASE)
+_SOME_CUDA = re.compile(r"\bcuda[ :=]?v?(\d{1,2}\.\d)\b", re.IGNORECASE)
+_OTHER_CUDA = re.compile(r"nvidia-smi|nvcc|toolkit|cuda version|compile|requires?\b|found version", re.IGNORECASE)
 _JAX_GPU = re.compile(r"\b(?:Gpu|Cuda)Device\(id=\d")
 _PYTHON = re.compile(r"\bPython(?: version)?\s?[:=]?\s?(3\.\d{1,2}|2\.7)\b", re.IGNORECASE)
 _IN_PATH = re.compile(r"/python(3\.\d{1,2})/(?:site|dist)-packages/")
@@ -71,6 +75,8 @@ def read_python(paste: Paste) -> ShownPython:
                 _file(loose, match[1].replace(" ", "-"), match[2], line)
     packages = {**loose, **listed}
     torch, cuda = _of_torch(paste)
+    if torch is None and cuda is None and "torch" not in packages:
+        torch, cuda = _in_few_words(paste)
     python = next((m[1] for line in paste.lines if (m := _PYTHON.search(line.text) or _IN_PATH.search(line.text))), "")
     return ShownPython(
         python,
@@ -134,6 +140,19 @@ def _of_torch(paste: Paste) -> tuple[Stated | None, Stated | None]:
         if cuda is None and (found := _TORCH_CUDA.match(line.text) or _TORCH_CUDA_LOOSE.search(line.text)):
             cuda = Stated(next(group for group in found.groups() if group), line.number, line.text[:200])
     return version, cuda
+
+
+def _in_few_words(paste: Paste) -> tuple[Stated | None, Stated | None]:
+    """Of "driver 470, cuda 12.1, torch sees no gpu": a torch of which only the CUDA is told."""
+    text = paste.flow.text
+    if len(text) > _FEW_WORDS or not _SOME_TORCH.search(text) or _OTHER_CUDA.search(text):
+        return None, None
+    found = {match[1]: match for match in _SOME_CUDA.finditer(text)}
+    if len(found) != 1:
+        return None, None
+    line = paste.lines[paste.flow.line_at(next(iter(found.values())).start())]
+    words = line.text[:200]
+    return Stated("", line.number, words), Stated(next(iter(found)), line.number, words)
 
 
 def _sees_gpu(paste: Paste) -> bool | None:

@@ -1,11 +1,13 @@
 """Which checks list a message of a text among their symptoms, and on which lines it stands."""
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from gpudoctor.findings import Check
-from gpudoctor.symptoms import Symptom, compiled, found_in, may_match
+from gpudoctor.symptoms import Symptom, Tells, compiled, found_in, may_match
+from gpudoctor.triage import loosely
 from gpudoctor.triage.paste import Paste, Whole
 
 _MOST_LINES = 3  # that a message can be spread over
@@ -24,7 +26,8 @@ class Sighting(NamedTuple):
 def sightings(paste: Paste, checks: Iterable[Check]) -> dict[str, list[Sighting]]:
     """By check id, where there is one."""
     flow = paste.flow.text
-    lowered = flow.lower()
+    checks = tuple(checks)
+    lowered = flow.lower() + (paste.tight.text.lower() if paste.tight else "")
     found: dict[str, list[Sighting]] = {}
     asked: dict[str, bool] = {}  # of the surroundings, which symptoms share
 
@@ -44,6 +47,28 @@ def sightings(paste: Paste, checks: Iterable[Check]) -> dict[str, list[Sighting]
         ]
         if seen:
             found[check.id] = seen
+    if all(one.symptom.tells is Tells.HINT for seen in found.values() for one in seen):
+        for id, seen in _told(paste, checks, around).items():
+            found[id] = [*seen, *found.get(id, ())]
+    return found
+
+
+def _told(paste: Paste, checks: Iterable[Check], around: Callable[[str], bool]) -> dict[str, list[Sighting]]:
+    """As `sightings`, of a text in which hardly anything is as programs write it: somebody may have repeated it."""
+    lowered = paste.flow.text.lower()
+    if len(lowered) > loosely.MOST_CHARACTERS:
+        return {}
+    bare = Whole(loosely.bare(paste.flow.text), (0,))
+    found: dict[str, list[Sighting]] = {}
+    for check in checks:
+        for symptom in check.symptoms:
+            if not loosely.may_be_told(symptom, lowered) or (like := loosely.loose(symptom)) is None:
+                continue
+            for _, _, words in itertools.islice(_matches(like, bare), 1):
+                if symptom.without and (around(symptom.without) or loosely.found_in(symptom.without, bare.text)):
+                    continue
+                if not symptom.beside or around(symptom.beside) or loosely.found_in(symptom.beside, bare.text):
+                    found.setdefault(check.id, []).append(_where(like, words, paste))
     return found
 
 
@@ -52,8 +77,21 @@ def matches(symptom: Symptom, paste: Paste) -> list[Sighting]:
     found = list(_matches(symptom, paste.page))
     if not found and not symptom.startswith("^") and not symptom.endswith("$"):
         # Nothing may be taken from far away: what stands for "anything" is held to a line's length here.
-        found = list(_matches(re.sub(r"(?<!\\)\.[*+]\??", ".{0,200}?", symptom), paste.flow))[:1]
+        near = re.sub(r"(?<!\\)\.[*+]\??", ".{0,200}?", symptom)
+        found = list(_matches(near, paste.flow))[:1]
+        if not found and paste.tight:
+            found = list(_matches(near, paste.tight))[:1]
     return [Sighting(symptom, first, last, words) for first, last, words in found]
+
+
+def _where(symptom: Symptom, words: str, paste: Paste) -> Sighting:
+    """A message that was found without its marks: the lines on which its first and its last words stand."""
+    begin, end = words.split()[0], words.split()[-1]
+    first = next((at for at, line in enumerate(paste.lines) if begin in line.text), 0)
+    last = next(
+        (at for at, line in enumerate(paste.lines[first : first + _MOST_LINES], first) if end in line.text), first
+    )
+    return Sighting(symptom, first, last, words)
 
 
 def _matches(pattern: str, whole: Whole) -> Iterator[tuple[int, int, str]]:

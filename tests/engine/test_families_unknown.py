@@ -79,17 +79,18 @@ def test_a_module_of_nixos_that_is_not_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bound", ["", "nouveau"])
+@pytest.mark.parametrize("manager", ["", "dpkg"])
 @pytest.mark.parametrize("module", [False, True], ids=["no module", "module"])
 @pytest.mark.parametrize("library", [False, True], ids=["no library", "library"])
 def test_a_gpu_that_no_driver_serves_is_never_called_fine(
-    tmp_path: Path, library: bool, module: bool, bound: str
+    tmp_path: Path, library: bool, module: bool, manager: str, bound: str
 ) -> None:
     release, card = "6.12.57_1", DESKTOP._replace(driver=bound)
     files = system('ID=void\nPRETTY_NAME="Void Linux"\n', release, "gcc (GCC) 14.2.1") | kernel(release) | bus([card])
     packages = listed({"gcc-14": "14.2.0-19"}, {"": "Debian"})
     files |= modules(release, "extra", NEW) | gsp(NEW) if module else {}
     files |= libraries(NEW, "/usr/lib") if library else {}
-    found = diagnosed(running(tmp_path, files, packages=packages, cards=[card])).found
+    found = diagnosed(running(tmp_path, files, manager=manager, packages=packages, cards=[card])).found
     assert found
     assert found[0] in {
         *("driver.not-installed", "kernel.module-missing", "kernel.module-not-loaded", "kernel.nouveau-bound")

@@ -117,9 +117,15 @@ def test_a_file_that_cannot_be_read_gets_a_sentence(path: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
 def test_texts_in_other_encodings(encoding: str) -> None:
     assert b"driver.library-mismatch" in triage(("größer\n" + MISMATCH).encode(encoding)).stdout
+
+
+def test_accents_of_one_byte_are_read() -> None:
+    done = triage("modprobe: ERROR: could not insert 'nvidia': La clé a été rejetée par le service".encode("latin-1"))
+    assert "La clé a été rejetée".encode() in done.stdout
+    assert b"kernel.secure-boot-blocks-module" in done.stdout
 
 
 def test_the_text_cannot_drive_the_terminal() -> None:
