@@ -18,7 +18,7 @@ _GAP = " ?"
 # An alternative that consists of marks, or marks before what must not follow: without them it means something else.
 _MEANT_BY_MARKS = re.compile(r"(?:\||\((?:\?:)?) \?(?:\||\))| \?\(\?!")
 _LEFT_OUT = ("the", "your")
-_FEWEST_LETTERS = 10  # that a message must have: words alone are no message
+_FEWEST_LETTERS = 13  # that a message must have: words alone are no message
 
 
 def bare(text: str) -> str:
