@@ -55,7 +55,8 @@ def _pieces(kind: str, what: Any, letters: Letters) -> list[str]:
             once = _ways(repeated, letters)
             if not least and (most == 1 or once != [" "]):
                 return [""]
-            return [one if one in (" ", *letters) else one * least for one in once]
+            standing_for_all = {" ", *letters} - set("0123456789")  # where a digit is told as one, all are told
+            return [one if one in standing_for_all else one * least for one in once]
         case "SUBPATTERN":
             return _ways(what[-1], letters)
         case "ATOMIC_GROUP":

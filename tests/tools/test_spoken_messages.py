@@ -24,7 +24,7 @@ def test_a_pattern_is_said_as_its_messages(pattern: str, said: list[str]) -> Non
 
 
 def test_what_is_said_is_what_the_pattern_finds() -> None:
-    """But for the few that exclude by what stands elsewhere, or ask for a number of so many digits."""
+    """But for the few that exclude by what stands elsewhere, or have two blanks."""
     load_plugins()
     patterns = [symptom for check in registry.checks.values() for symptom in check.symptoms]
     letters = Letters("7", "X", " x ")
