@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from gpudoctor.findings import Outcome, Problem, Report, Severity
+from gpudoctor.host import BadSource
 from gpudoctor.reports.text import visible
 from gpudoctor.state import replace_file, require_own
 
 ACKNOWLEDGED, UNKNOWN = "ACKNOWLEDGED", "UNKNOWN"
+_BEGINNINGS = (b"[]", b'[["')  # of every file that `write_state` has written, without the white space
 
 
 class Known(NamedTuple):
@@ -127,6 +129,21 @@ def known_before(path: str, say: Callable[[str], None]) -> State:
     except (ValueError, TypeError, RecursionError):
         say(f"{path} is damaged: everything is reported anew")
         return {}
+
+
+def require_memory(path: str) -> None:
+    """Refuse a file of something else, which would be overwritten; one that a crash left empty or short is no such.
+
+    Raises BadSource, also for a file that others could have written, and OSError for one that cannot be read.
+    """
+    try:
+        require_own(path)
+        with open(path, "rb") as file:
+            beginning = b"".join(file.read(64).strip(b"\0").split())
+    except FileNotFoundError:
+        return
+    if not any(beginning.startswith(ours) or ours.startswith(beginning) for ours in _BEGINNINGS):
+        raise BadSource(f"{path} is no file of --changed-since, and is left as it is: name another, or remove it first")
 
 
 def write_state(path: str, now: State) -> None:

@@ -8,7 +8,14 @@ from gpudoctor.cli import BadUsage
 from gpudoctor.cli.check import deliver
 from gpudoctor.cli.options import CheckOptions
 from gpudoctor.findings import Report
-from gpudoctor.last_look import changes_between, changes_in_words, known_before, state_after, write_state
+from gpudoctor.last_look import (
+    changes_between,
+    changes_in_words,
+    known_before,
+    require_memory,
+    state_after,
+    write_state,
+)
 from gpudoctor.reports.formats import TEXT
 
 
@@ -22,6 +29,7 @@ def tell_changes(report: Report, options: CheckOptions, tell: Callable[[Report],
     name = options.changed_since or ""
     path = os.path.abspath(name)
     try:
+        require_memory(path)
         before = known_before(path, lambda words: print(f"gpudoctor: {words}", file=sys.stderr))
     except OSError as error:
         raise BadUsage(f"cannot read {name}: {error.strerror}") from error

@@ -69,7 +69,7 @@ def test_the_exit_code_is_the_one_that_was_asked_for(call: Call, memory: str) ->
     assert call(*check(BROKEN, memory, "--exit-map", "retry")).code == 0
 
 
-@pytest.mark.parametrize("content", ["", "[[1", "[1]", '{"a": 1}', "[[[[[[[", '[["half"]]', "\udcff"])
+@pytest.mark.parametrize("content", ["", "\0" * 9, "[", '[["pci', '[["half"]]', '[["a",' + "[" * 9999, '[["\udcff'])
 def test_a_damaged_file_leads_to_telling_all_anew(content: str, call: Call, memory: str) -> None:
     Path(memory).write_text(content, errors="surrogateescape")
     done = call(*check(BROKEN, memory))
@@ -77,6 +77,15 @@ def test_a_damaged_file_leads_to_telling_all_anew(content: str, call: Call, memo
     assert done.out.startswith("New:\n")
     assert done.err == f"gpudoctor: {memory} is damaged: everything is reported anew\n"
     assert call(*check(BROKEN, memory)) == (0, "", "")
+
+
+@pytest.mark.parametrize("content", ['{"schema": 1}', "[[acknowledged]]\n", "[1]", "ERROR There is", "\udcff"])
+def test_a_file_of_something_else_is_left_as_it_is(content: str, call: Call, memory: str) -> None:
+    Path(memory).write_text(content, errors="surrogateescape")
+    done = call(*check(HEALTHY, memory))
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith(f"gpudoctor: {memory} is no file of --changed-since, and is left as it is")
+    assert Path(memory).read_text(errors="surrogateescape") == content
 
 
 def test_a_file_that_others_can_write_is_not_believed(call: Call, memory: str) -> None:
