@@ -16,6 +16,11 @@ LATER = (
 RESTART_HELPS = r"\brestart\w* (the |docker |my |this )*containers? (\w+ )?(fix|help|resolv|restor|solv|work)"
 # A container that was started by hand, and the ways in which one asks for a GPU.
 STARTED = r"(docker|podman|nerdctl)( container)? (run|exec|create)\b|docker[ -]compose|docker build"
+# What is said there concerns the image, and the disk that holds images.
+IMAGE_BUILD = (
+    r"docker(x)?( build\w*)? build\b|buildkit|failed to (solve|register layer)|executor failed running"
+    r"|/var/lib/(docker|containerd|containers)\b|#\d+ \d+\.\d+ "
+)
 GPU_ASKED = r"--gpus|--runtime[= ]nvidia|nvidia\.com/gpu|driver: nvidia|gpus: all|capabilities: ?\[|runtime: nvidia"
 WSL = r"\bWSL[12]?\b|microsoft-standard|/usr/lib/wsl|/dev/dxg"
 MAC = r"\bmacOS\b|\bMac OS X\b|\bMacBook|\bApple (M\d|Silicon)"

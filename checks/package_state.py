@@ -21,12 +21,28 @@ from ._gpus import gpu_works
 from ._kernels import event_evidence
 from ._package_words import manager_of, on_the, some, states_of
 from ._scope import own_driver
+from ._surroundings import IMAGE_BUILD
 
 _MEGABYTE = 1_000_000
 _FULL = 50 * _MEGABYTE  # no package can be unpacked, no initramfs written
 # An upgrade of driver and kernel needs some hundred megabytes; an initramfs with the driver in it takes most of /boot.
 _TIGHT: Mapping[str, int] = {"/": 500 * _MEGABYTE, "/var": 500 * _MEGABYTE, "/boot": 60 * _MEGABYTE}
 _NO_SPACE = "No space left on device"
+# Any program meets a full disk: a training run, a download, the build of an image. Of packages are these.
+_OF_PACKAGES = (
+    r"(/boot/|/usr/|/lib/modules/|/var/(cache|lib)/(apt|dpkg|dnf|yum|libdnf5|rpm|zypp|pacman|dkms|akmods)\b"
+    r"|\b(dpkg|apt-get|apt|rpm|dnf|yum|zypper|pacman|(mk|update-)initramfs|mkinitcpio|dracut|depmod|dkms)"
+    r"(\[\d+\])?[: ])"
+)
+_INSTALLING = (
+    r"dpkg: |Sub-process /usr/bin/dpkg|(mk|update-)initramfs|mkinitcpio|\bdracut\b|\bdepmod\b|\bdkms\b|\bakmods\b"
+    r"|Setting up \S+ \(|Unpacking \S+ \(|unpacking of archive|error: rpmdb|\bTransaction (test|check)"
+)
+_OTHERS = rf"{IMAGE_BUILD}|huggingface|safetensors|torch\.save|save_pretrained"
+_OF_NOBODY_ELSE = (
+    r"(?!.*(Errno 28|file watchers|shared memory|(?<![\w.])"
+    r"/(dev/shm|data\w*|home|mnt|media|scratch|workspace|root|srv|opt|tmp/(?!cc|mkinit|dracut))))"
+)
 
 
 @check(
@@ -139,14 +155,14 @@ def _below(space: FreeSpace, limits: Mapping[str, int]) -> dict[str, int]:
     "packages.disk-full",
     severity=Severity.ERROR,
     symptoms=[
-        likely(
-            r"No space left on device",
-            without=r"/dev/shm|shared memory|</torch_|huggingface|safetensors|torch\.save|save_pretrained",
-        ),
+        likely(rf"{_OF_PACKAGES}.{{0,200}}No space left on device", without=_OTHERS),
+        likely(rf"No space left on device: *\W{{0,3}}{_OF_PACKAGES}", without=_OTHERS),
+        likely(rf"^{_OF_NOBODY_ELSE}.*No space left on device", beside=_INSTALLING, without=_OTHERS),
+        hint(r"^\W*((fatal|error): )?No space left on device\W*$", without=_OTHERS),
         r"You don't have enough free space in /",
         r"more space needed on the \S+ filesystem",
         r"Partition \S+ too full",
-        likely(r"ENOSPC", without=r"/dev/shm|shared memory|file watchers"),
+        likely(rf"^{_OF_NOBODY_ELSE}.*\bENOSPC\b", beside=_INSTALLING, without=_OTHERS),
     ],
 )
 def disk_full(

@@ -16,6 +16,8 @@ from gpudoctor.triage.judge import triage
         "[    4.1] nvidia: module verification failed: signature and/or required key missing - tainting kernel",
         "[    4.0] nvidia: loading out-of-tree module taints kernel.",
         "misc dxg: dxgk: dxgkio_query_adapter_info: Ioctl failed: -22",
+        "OSError: [Errno 28] No space left on device: '/data/last.pt'",
+        "failed to register layer: write /usr/lib/x86_64-linux-gnu/libcudnn.so.9: no space left on device",
     ],
 )
 def test_it_is_named_as_harmless_and_nothing_else(message: str) -> None:

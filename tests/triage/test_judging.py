@@ -123,3 +123,42 @@ def test_the_next_command_is_one_of_that_system(text: str, id: str, name: str) -
 )
 def test_no_text_takes_for_ever(text: str) -> None:
     triage(text)
+
+
+FULL = "packages.disk-full"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "torch.save(state, \"/data/last.pt\")\nOSError: [Errno 28] No space left on device: '/data/last.pt'",
+        "RuntimeError: PytorchStreamWriter failed writing file data/12\nOSError: [Errno 28] No space left on device",
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+        "Setting up nvidia-dkms-580 (580.95.05) ...\n\ntar: /scratch/x: Cannot write: No space left on device",
+        "Setting up cuda-toolkit-12-8 (12.8.1-1) ...\nwandb: OSError: [Errno 28] No space left on device",
+        "failed to register layer: write /usr/lib/x86_64-linux-gnu/libcudnn.so.9: no space left on device",
+        "#8 41.20 dpkg: error processing archive x.deb (--unpack): failed to write (No space left on device)",
+        "Error: ENOSPC: no space left on device, write",
+        "mkinitramfs is there\nError: ENOSPC: System limit for number of file watchers reached, watch '/home/me/x'",
+    ],
+)
+def test_a_disk_that_something_else_has_filled_is_no_fault_of_packages(text: str) -> None:
+    assert FULL not in [ranked.check.id for ranked in triage(text).report.findings]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cp: error writing '/boot/initrd.img-6.8.0-57-generic': No space left on device",
+        "update-initramfs: Generating /boot/initrd.img-6.8.0-57-generic\ngzip: stdout: No space left on device",
+        "OSError: [Errno 28] No space left on device: '/var/lib/dpkg/status-new'",
+        "depmod: ERROR: openat(/lib/modules/6.8.0/modules.dep.1, 301, 644): No space left on device",
+        "dracut[812]: cp: error writing 'libnvidia.so': No space left on device",
+        "dkms build\nos.c:1: fatal error: error writing to /tmp/ccX1.s: No space left on device",
+        "error: unpacking of archive failed on file /usr/lib64/libcuda.so.580.95.05: cpio: write failed - "
+        "No space left on device",
+        "No space left on device",
+    ],
+)
+def test_a_disk_that_is_too_full_for_packages_is_told_by_its_message(text: str) -> None:
+    assert FULL in [ranked.check.id for ranked in triage(text).report.findings]
