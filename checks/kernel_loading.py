@@ -153,6 +153,12 @@ def module_not_loaded(
         reason = f"the file was built for kernel {built_for}" if alien else "the file was built for another kernel"
         remedy = f"Build the module again for {kernel.release} (DKMS, or its package), then `modprobe nvidia`."
         proof.insert(1, Evidence(f"vermagic of {module.path}", module.vermagic))
+    elif files.only_after_restart(module):
+        reason = "it came with a generation of this system that was not booted yet"
+        remedy = "Reboot: until then modprobe goes on with the modules of the generation that was booted."
+        proof += [Evidence(file.path, file.version or "on the disk") for file in (files.booted or ())[:1]] or [
+            Evidence(f"/run/booted-system/kernel-modules/lib/modules/{kernel.release}", "no NVIDIA module")
+        ]
     elif lines:
         reason = f"the kernel's log says: {lines[-1]}"
     yield Finding(

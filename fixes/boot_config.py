@@ -31,7 +31,8 @@ def load_module(
     modules: LoadedModules | Unavailable,
 ) -> Iterator[Step]:
     """Load the NVIDIA module that lies ready on the disk."""
-    if own_driver(confinement) and files.of(kernel.release) and not driver.loaded:
+    ready = files.of(kernel.release)
+    if own_driver(confinement) and ready and not driver.loaded and not files.only_after_restart(ready[0]):
         yield from load(kernel, driver, modules)
 
 

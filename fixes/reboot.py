@@ -7,6 +7,7 @@ from gpudoctor.facts.answers import Cuda
 from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.package_manager import PackageManager
 from gpudoctor.facts.packages import Packages
+from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.reboot import RebootRequired
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions
@@ -70,6 +71,17 @@ def boot_kernel_with_module(
         )
 
 
+@fix("boot-new-generation", cures=["kernel.module-not-loaded"], effort=Effort.REBOOT)
+@by_hand_if_unsafe
+def boot_new_generation(confinement: Confinement, kernel: Kernel, files: ModuleFiles) -> Iterator[Step]:
+    """Restart into the generation of NixOS that has the module: modprobe does not look there before."""
+    ready = main_module(files, kernel.release)
+    if own_driver(confinement) and kernel.running and ready and files.only_after_restart(ready):
+        yield restart(
+            f"The module {ready.version} came with a generation of this system that was not booted yet.", ready.version
+        )
+
+
 @fix(
     "restart-anew",
     cures=["kernel.uvm-wedged", "driver.nvml-failed", "driver.cuda-init-failed", "driver.gpu-missing-in-nvml"],
@@ -82,6 +94,7 @@ def restart_anew(
     kernels: InstalledKernels | Unavailable,
     files: ModuleFiles,
     cuda: Cuda | Unavailable,
+    gpus: PciGpus | Unavailable,
     findings: Findings,
 ) -> Iterator[Step]:
     """Restart, for a driver that fails though everything about it is in order."""
@@ -90,13 +103,28 @@ def restart_anew(
     only_cuda = {id for id, _ in findings.items} == {"driver.cuda-init-failed"}
     if only_cuda and isinstance(cuda, Cuda) and (cuda.return_code is None or cuda.return_code in NOT_BY_RESTART):
         return
+    unheld = {gpu.address for gpu in gpus.gpus if not gpu.driver} if isinstance(gpus, PciGpus) else set()
+    released = [
+        found.subject for id, found in findings.items if id == "driver.gpu-missing-in-nvml" and found.subject in unheld
+    ]
+    if released:
+        names = " and ".join(released)
+        yield Step(
+            Manual(f"If {names} was taken away on purpose (`nvidia-smi drain`), stop here: a restart brings it back."),
+            "No driver has this GPU: it could not start it, or was told to let it go, which looks the same.",
+            Phase.STOP,
+            root=False,
+        )
     yield Step(
         Manual("Keep the kernel's log (dmesg) of this failure: after the restart it is gone."),
         "If the failure comes back, the lines with NVRM and Xid tell why.",
         Phase.STOP,
         root=False,
     )
-    yield restart("No file or setting explains this failure; what is wrong is the state in memory.")
+    if len(released) == len(findings.items):
+        yield restart("The driver serves other GPUs here, so it is installed rightly; a restart starts all anew.")
+    else:
+        yield restart("No file or setting explains this failure; what is wrong is the state in memory.")
 
 
 @fix(

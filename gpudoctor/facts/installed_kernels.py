@@ -32,6 +32,7 @@ class InstalledKernels(NamedTuple):
 _IMAGES = ("vmlinuz-", "Image-")
 # NixOS has no /lib/modules. What the next boot loads lies here, with the generation that was made last.
 _GENERATION = "/run/current-system/kernel-modules/lib/modules"
+_BOOTED_GENERATION = "/run/booted-system/kernel-modules/lib/modules"
 _NOT_IMAGES = ("rescue", ".old", ".bak", ".signed", ".hmac", ".dpkg-")
 
 
@@ -56,6 +57,12 @@ def installed_kernels(host: Host) -> InstalledKernels:
     newest_first = sorted(images, key=release_order, reverse=True)
     kernels = tuple(_kernel(host, release, images[release], boot) for release in newest_first)
     return InstalledKernels(kernels, *next_boot(host, {kernel.release: kernel.image for kernel in kernels}))
+
+
+def booted_folder(host: Host) -> str:
+    """Where modprobe looks for modules until a restart; "" where that is no other folder."""
+    here = modules_folder(host) == _GENERATION and quietly(host.list, _BOOTED_GENERATION) is not None
+    return _BOOTED_GENERATION if here else ""
 
 
 def modules_folder(host: Host) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from gpudoctor.facts.installed_kernels import InstalledKernels, modules_folder
+from gpudoctor.facts.installed_kernels import InstalledKernels, booted_folder, modules_folder
 from gpudoctor.facts.modinfo import SIGNATURE_MARK, is_signed, modinfo_in, modinfo_of, plain_blocks, reader_of
 from gpudoctor.facts.system import Kernel
 from gpudoctor.host import Host, Unavailable
@@ -27,9 +27,14 @@ class ModuleFiles(NamedTuple):
     """All of them, in the order in which depmod prefers them: for each kernel the first is the one modprobe loads."""
 
     files: tuple[ModuleFile, ...]
+    booted: tuple[ModuleFile, ...] | None = None  # NixOS: what modprobe loads until a restart; None: the same
 
     def of(self, kernel: str) -> tuple[ModuleFile, ...]:
         return tuple(file for file in self.files if file.kernel == kernel)
+
+    def only_after_restart(self, file: ModuleFile) -> bool:
+        """Does modprobe find this module, or one of its version, only when the machine has been started anew?"""
+        return self.booted is not None and file.version not in {booted.version for booted in self.booted}
 
 
 # Folders below /lib/modules/KERNEL in the order in which the distributions' depmod.d prefers them, and what a module
@@ -69,11 +74,16 @@ def module_files(host: Host, kernel: Kernel | Unavailable, kernels: InstalledKer
         releases.insert(0, kernel.release)
     elif not releases:
         raise kernel
-    return ModuleFiles(tuple(file for release in dict.fromkeys(releases) for file in _files_of(host, release)))
+    folder = modules_folder(host)
+    files = tuple(file for release in dict.fromkeys(releases) for file in _files_of(host, release, folder))
+    booted = booted_folder(host)
+    if not booted or not isinstance(kernel, Kernel):
+        return ModuleFiles(files)
+    return ModuleFiles(files, tuple(_files_of(host, kernel.release, booted)))
 
 
-def _files_of(host: Host, release: str) -> Iterator[ModuleFile]:
-    base = f"{modules_folder(host)}/{release}"
+def _files_of(host: Host, release: str, modules: str) -> Iterator[ModuleFile]:
+    base = f"{modules}/{release}"
     folders = {folder: names for folder, names in _folders(host, base) if any(map(_module_name, names))}
     paths = [f"{folder}/{name}" for folder, names in folders.items() for name in names if _module_name(name)]
     if len(paths) != 1:

@@ -76,6 +76,19 @@ def test_a_module_of_nixos_that_is_not_loaded(tmp_path: Path) -> None:
     rolling.nixos(tmp_path, 0)
     seen = diagnosed(after_a_restart(tmp_path))
     assert seen.found == ["kernel.module-not-loaded"]
+    assert seen.first.remedy.startswith("Run `modprobe nvidia`")
+    assert seen.fixes == ["load-module"]
+
+
+def test_a_module_of_nixos_that_came_with_a_generation_that_was_not_booted_yet(tmp_path: Path) -> None:
+    rolling.nixos(tmp_path, 0)
+    shutil.rmtree(tmp_path / "run/booted-system/kernel-modules/lib/modules/6.12.57/kernel/drivers/video")
+    (tmp_path / "run/booted-system/kernel-modules/lib/modules/6.12.57/modules.dep").write_text("")
+    seen = diagnosed(after_a_restart(tmp_path))
+    assert seen.found == ["kernel.module-not-loaded"]
+    assert seen.first.remedy.startswith("Reboot: until then modprobe goes on")  # it would find no module
+    assert "/run/booted-system/kernel-modules/lib/modules/6.12.57: no NVIDIA module" in seen.proof
+    assert seen.fixes == ["boot-new-generation"]
 
 
 @pytest.mark.parametrize("bound", ["", "nouveau"])

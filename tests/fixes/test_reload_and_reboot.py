@@ -1,12 +1,14 @@
 """The loaded module is not the one on the disk: reload where nothing would notice, restart otherwise."""
 
 import pytest
+from gpu_machines import ADDRESS, gpu
 
 from gpudoctor import Manual, Reboot, Risk
 from gpudoctor.facts.answers import Cuda
 from gpudoctor.facts.dkms import Dkms, DkmsBuild, DkmsSource
 from gpudoctor.facts.kernels import InstalledKernel, InstalledKernels, ModuleFile, ModuleFiles
 from gpudoctor.facts.loaded import LoadedModules
+from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.processes import DeviceUsers, Holder
 from gpudoctor.facts.reboot import RebootRequired
 from gpudoctor.facts.system import Confinement, Kernel
@@ -112,6 +114,27 @@ def test_restart_for_a_failure_without_a_reason(debian, with_module, asked):
     steps = steps_of("restart-anew", *facts, asked("driver.nvml-failed"))
     assert isinstance(steps[0].action, Manual)
     assert steps[-1].action == Reboot()
+
+
+def test_before_a_restart_it_is_asked_whether_the_gpu_was_drained_on_purpose(debian, with_module, asked):
+    facts = with_module(debian, loaded="535.309.01")
+    missing = asked(("driver.gpu-missing-in-nvml", ADDRESS))
+    ask, keep, again = steps_of("restart-anew", *facts, PciGpus((gpu(driver=""),)), missing)
+    assert f"{ADDRESS} was taken away on purpose (`nvidia-smi drain`), stop here" in str(ask.action)
+    assert "dmesg" in str(keep.action)
+    assert "The driver serves other GPUs here" in again.why
+    silent = steps_of("restart-anew", *facts, PciGpus((gpu(),)), missing)
+    assert not any("drain" in str(step.action) for step in silent)
+    assert "No file or setting explains" in silent[-1].why
+
+
+def test_a_module_of_a_generation_that_was_not_booted_yet_waits_for_a_restart(debian, with_module):
+    facts = with_module(debian)
+    *_, files = (fact for fact in facts if isinstance(fact, ModuleFiles))
+    for booted, waits in ((None, False), (files.files, False), ((), True)):
+        known = (*facts, files._replace(booted=booted))
+        assert bool(steps_of("boot-new-generation", *known)) is waits
+        assert bool(steps_of("load-module", *known)) is not waits
 
 
 @pytest.mark.parametrize(("code", "restarts"), [(999, True), (802, False), (803, False)])
