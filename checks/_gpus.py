@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from gpudoctor import Evidence, Unavailable
+from gpudoctor import Evidence, Severity, Unavailable
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.driver_version import version_key
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.loaded import LoadedDriver
@@ -16,6 +17,11 @@ from gpudoctor.facts.system import Kernel, OperatingSystem
 def own_gpus(gpus: PciGpus) -> tuple[PciGpu, ...]:
     """The GPUs that this system itself may use: all but those kept for virtual machines."""
     return tuple(gpu for gpu in gpus.gpus if gpu.driver not in GIVEN_AWAY)
+
+
+def unless_nobody_computes(expected: ExpectedGpus) -> Severity | None:
+    """The severity of what hinders a GPU that none of this machine's users may mean: the check's own, or a remark."""
+    return Severity.INFO if expected.number == 0 else None
 
 
 def named(gpu: PciGpu) -> str:

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
 from gpudoctor.facts.dkms import Dkms
 from gpudoctor.facts.driver_packages import Part, driver_packages
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernels import InstalledKernels
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.runfile import RunfileTraces
 from gpudoctor.facts.system import Confinement, OperatingSystem
 from gpudoctor.facts.versions import DriverVersions, DriverWanted
 
+from ._gpus import unless_nobody_computes
 from ._kernels import KernelsWithoutModule, KernelWithoutModule, ModuleSource, module_source
 from ._package_words import WHOLE_IMAGE, install, install_headers, manager_of, reinstall
 from ._scope import own_driver
@@ -143,6 +145,7 @@ def module_missing(
     packages: Packages | Unavailable,
     runfile: RunfileTraces | Unavailable,
     system: OperatingSystem,
+    expected: ExpectedGpus,
 ) -> Iterator[Finding]:
     """There is no NVIDIA module for this kernel.
 
@@ -179,12 +182,9 @@ def module_missing(
             yield Finding(
                 summary,
                 bare.release,
-                (
-                    *bare.evidence,
-                    Evidence("driver wanted", ", ".join(wanted.reasons)),
-                    *((source.evidence,) if source else ()),
-                ),
+                (*bare.evidence, Evidence("driver wanted", ", ".join(wanted.reasons)), *_of(source)),
                 _remedy(bare, source, kernels, versions, dkms, packages, runfile, system),
+                unless_nobody_computes(expected),
             )
 
 
@@ -211,6 +211,7 @@ def next_boot_module_missing(
     packages: Packages | Unavailable,
     runfile: RunfileTraces | Unavailable,
     system: OperatingSystem,
+    expected: ExpectedGpus,
 ) -> Iterator[Finding]:
     """The kernel that boots next has no NVIDIA module.
 
@@ -242,9 +243,14 @@ def next_boot_module_missing(
             yield Finding(
                 f"Kernel {bare.release} boots next, and there is no NVIDIA module for it: {bare.consequence}.",
                 bare.release,
-                (*bare.evidence, *((source.evidence,) if source else ())),
+                (*bare.evidence, *_of(source)),
                 _remedy(bare, source, kernels, versions, dkms, packages, runfile, system),
+                unless_nobody_computes(expected) if bare.severity < Severity.ERROR else None,
             )
+
+
+def _of(source: ModuleSource | None) -> tuple[Evidence, ...]:
+    return (source.evidence,) if source else ()
 
 
 def _remedy(

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint, likely, sure
-from gpudoctor.facts.kernels import InstalledKernels
+from gpudoctor.facts.expected import ExpectedGpus
+from gpudoctor.facts.kernels import InstalledKernels, ModuleFiles
 from gpudoctor.facts.modprobe import ModprobeConfig
 from gpudoctor.facts.pci import FREE_DRIVERS, GIVEN_AWAY, PciGpu, PciGpus
 from gpudoctor.facts.system import Boot, Confinement, Kernel, OperatingSystem
 from gpudoctor.facts.versions import DriverWanted
 
 from ._boot import refresh_initramfs
-from ._gpus import own_gpus
+from ._gpus import own_gpus, unless_nobody_computes
 from ._scope import own_driver
 
 
@@ -47,6 +48,8 @@ def nouveau_bound(
     kernels: InstalledKernels | Unavailable,
     system: OperatingSystem,
     boot: Boot | Unavailable,
+    files: ModuleFiles | Unavailable,
+    expected: ExpectedGpus,
 ) -> Iterator[Finding]:
     """The free driver nouveau (or nova) holds the GPU, so the NVIDIA driver cannot.
 
@@ -59,7 +62,8 @@ def nouveau_bound(
     forbid it, or their absence.
 
     Repair: let the driver's package put its blacklist file back, refresh the initramfs, and
-    reboot. Do not unbind the GPU by hand: it may be the one that shows the screen.
+    reboot. Do not unbind the GPU by hand: it may be the one that shows the screen. None, where it
+    is only to show the screen: --expect-gpus 0 says so.
 
     Reference: https://github.com/NVIDIA/open-gpu-kernel-modules (kernel-open/nvidia/nv-pci.c);
     NVIDIA driver README.
@@ -95,11 +99,15 @@ def nouveau_bound(
             )
         else:
             remedy = f"See that modprobe.d forbids {gpu.driver}, refresh the initramfs{refresh}, and reboot."
+        if isinstance(files, ModuleFiles) and not files.of(kernel.release):
+            # Of NVIDIA's driver there may be no more than a library, which another package brought along.
+            remedy += " If nobody means to compute on this GPU, `gpudoctor check --expect-gpus 0` says so."
         yield Finding(
             f"{gpu.label} at {gpu.address} is held by {gpu.driver}, so the NVIDIA driver cannot use it.",
             gpu.address,
             tuple(evidence),
             remedy,
+            unless_nobody_computes(expected),
         )
 
 

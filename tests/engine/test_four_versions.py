@@ -6,6 +6,7 @@ import pytest
 from live_machines import BOOTED, KERNEL, NEW, OLD, UPGRADED, debian
 
 from gpudoctor.cli.check import diagnose_with
+from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.findings import Report, Severity
 from gpudoctor.host import Host
 from gpudoctor.registry import Facts, load_plugins, registry
@@ -74,6 +75,18 @@ def test_another_driver_holds_the_gpu(tmp_path: Path, driver: str) -> None:
     expected = "kernel.nouveau-bound" if driver == "nouveau" else "kernel.other-driver-bound"
     assert report.findings[0].check.id == expected
     assert "kernel.module-not-loaded" not in _red(report)
+
+
+def test_nouveau_on_purpose_beside_a_library_that_something_else_brought(tmp_path: Path) -> None:
+    host = debian(tmp_path, loaded="", on_disk="", packaged="", driver="nouveau")
+    report, _ = _diagnosed(host)
+    assert _red(report) == ["kernel.nouveau-bound", "kernel.module-missing"]
+    assert "`gpudoctor check --expect-gpus 0` says so" in report.findings[0].finding.remedy
+    meant = diagnose_with(Facts(host, {ExpectedGpus: ExpectedGpus(0)}))
+    assert meant.exit_code == 0
+    assert "kernel.nouveau-bound" in {ranked.check.id for ranked in meant.findings}, "it stays visible"
+    one = diagnose_with(Facts(host, {ExpectedGpus: ExpectedGpus(1)}))
+    assert one.exit_code == 2
 
 
 def test_no_gpu_at_all(tmp_path: Path) -> None:
