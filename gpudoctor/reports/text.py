@@ -58,8 +58,9 @@ def _head(machine: MachineSummary, colour: bool) -> Iterator[str]:
     for tried in machine.trials:
         yield from wrapped(f"Tried: {tried.words}", "", DIM if colour else "", hanging="  ")
     if machine.before_asking is not None:
-        state = ", ".join(folded(machine.before_asking)) or "nothing loaded, no device nodes"
-        yield from wrapped(f"Before the driver was asked: {state}", "", DIM if colour else "")
+        state = ", ".join(folded(machine.before_asking)) or "none"
+        # Asking the driver may load modules and make device nodes: what was there shows what others had.
+        yield from wrapped(f"NVIDIA modules and devices when this run began: {state}", "", DIM if colour else "")
 
 
 def folded(names: Sequence[str]) -> Iterator[str]:

@@ -60,7 +60,7 @@ def test_eight_healthy_gpus(diagnose: Diagnose) -> None:
     assert report.exit_code == 0
     text = as_text(report, facts, 1, colour=False)
     assert "8 x NVIDIA A100-SXM4-80GB" in text
-    assert "Before the driver was asked: nvidia, nvidia_drm, nvidia_uvm" in text
+    assert "NVIDIA modules and devices when this run began: nvidia, nvidia_drm," in text
     host = json.loads(as_json("check", report, facts, 1))["host"]
     assert host["driver"] == VERSION
     assert len(host["gpus"]) == 8

@@ -45,8 +45,8 @@ def machine_lead(machine: MachineSummary) -> Element:
         ("Driver", f"{machine.driver} loaded" if machine.driver else "none loaded" if machine.driver_told else ""),
         ("GPUs", ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())),
         (
-            "Before the driver was asked",
-            "" if before is None else ", ".join(folded(before)) or "nothing loaded, no device nodes",
+            "NVIDIA modules and devices when this run began",
+            "" if before is None else ", ".join(folded(before)) or "none",
         ),
     ]
     return pairs(((name, value) for name, value in rows if value), "machine")
