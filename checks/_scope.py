@@ -3,6 +3,8 @@
 from gpudoctor import NotApplicable
 from gpudoctor.facts.system import Confinement
 
+NO_CUDA_ON_VGPU_HOST = "the GPUs are shared out as vGPUs: NVIDIA's vGPU manager brings no libcuda, the guests have it"
+
 
 def driver_for_programs_here(confinement: Confinement) -> None:
     """Raises NotApplicable where no program outside of containers is meant to reach the GPU."""

@@ -8,7 +8,7 @@ from gpudoctor.facts.devices import DeviceNodes
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernels import ModuleFiles
 from gpudoctor.facts.libraries import DriverLibraries
-from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.packages import Packages
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
@@ -17,7 +17,7 @@ from gpudoctor.facts.versions import DriverWanted
 from ._first_driver import install_driver
 from ._gpus import need_of, own_gpus
 from ._return_codes import LIBRARY_NOT_FOUND
-from ._scope import driver_for_programs_here, own_driver
+from ._scope import NO_CUDA_ON_VGPU_HOST, driver_for_programs_here, own_driver
 from ._surroundings import CONTAINER, DESKTOP, HOST_WORKS, SNAP, WSL
 
 
@@ -127,12 +127,13 @@ def library_missing(
     system: OperatingSystem,
     nvml: Nvml | Unavailable,
     cuda: Cuda | Unavailable,
+    modules: LoadedModules | Unavailable,
 ) -> Iterator[Finding]:
     """The kernel module is loaded, but a library that programs need to reach it is not there.
 
     What: libcuda.so.1 is what every CUDA program opens first, libnvidia-ml.so.1 what nvidia-smi and
     monitoring open. Many distributions pack them apart from the rest of the driver, so a desktop
-    can work while no program can compute.
+    can work while no program can compute. NVIDIA's vGPU manager has no libcuda at all, and needs none.
 
     Proof: /etc/ld.so.cache and the standard folders have no such library whose file exists, while
     /proc/driver/nvidia/version shows a loaded driver.
@@ -158,6 +159,8 @@ def library_missing(
         and (nvml.library_path != "" or nvml.return_code != LIBRARY_NOT_FOUND),
     }
     missing = [soname for soname, seen in found.items() if not seen and libraries.get(soname) is None]
+    if isinstance(modules, LoadedModules) and modules.of_vgpu_host and missing == ["libcuda.so.1"]:
+        raise NotApplicable(NO_CUDA_ON_VGPU_HOST)
     if not missing:
         return
     lost = {

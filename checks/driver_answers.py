@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, check, hint
+from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, check, hint
 from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.expected import ExpectedGpus
-from gpudoctor.facts.loaded import LoadedDriver
+from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.system import Confinement
 
 from ._causes import WHY_NVML_FAILS
 from ._gpus import named, nvml_by_address, own_gpus
 from ._return_codes import GPU_IS_LOST, LIBRARY_NOT_FOUND, RESET_REQUIRED, SEE_LOG, cuda_meaning, nvml_meaning
-from ._scope import driver_for_programs_here
+from ._scope import NO_CUDA_ON_VGPU_HOST, driver_for_programs_here
 
 _IN_CONTAINER = (
     "Restart the container, with its GPU asked for (`docker run --gpus all`, or better the CDI device "
@@ -99,7 +99,11 @@ def nvml_failed(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinemen
     ],
 )
 def cuda_init_failed(
-    cuda: Cuda, gpus: PciGpus | Unavailable, loaded: LoadedDriver | Unavailable, confinement: Confinement
+    cuda: Cuda,
+    gpus: PciGpus | Unavailable,
+    loaded: LoadedDriver | Unavailable,
+    modules: LoadedModules | Unavailable,
+    confinement: Confinement,
 ) -> Iterator[Finding]:
     """CUDA cannot start, and no other check has found why.
 
@@ -118,6 +122,8 @@ def cuda_init_failed(
         return
     if cuda.return_code is None:
         driver_for_programs_here(confinement)
+        if isinstance(modules, LoadedModules) and modules.of_vgpu_host:
+            raise NotApplicable(NO_CUDA_ON_VGPU_HOST)
     if isinstance(gpus, PciGpus) and not own_gpus(gpus) and not confinement.wsl:
         return
     evidence = [Evidence("cuInit", f"{cuda.return_code} {cuda.return_name}: {cuda.message}")]

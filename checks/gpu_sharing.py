@@ -167,7 +167,7 @@ def memory_without_process(
     own_driver(confinement)
     if confinement.batch_job:
         raise NotApplicable("a batch job is not shown the processes of others")
-    if isinstance(modules, LoadedModules) and "nvidia_vgpu_vfio" in modules.users:
+    if isinstance(modules, LoadedModules) and modules.of_vgpu_host:
         raise NotApplicable("the memory belongs to virtual machines, which are no processes on the GPU")
     full = [gpu for gpu in answering(nvml) if _is_filled(gpu) and not processes_on(gpu)]
     if not full:

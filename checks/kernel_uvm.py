@@ -101,7 +101,7 @@ def uvm_hmm(
     (https://docs.nvidia.com/cuda/cuda-toolkit-release-notes)
     """
     own_driver(confinement)
-    if not driver.loaded or (isinstance(cuda, Cuda) and cuda.return_code in (0, *OTHER_CAUSES)):
+    if not driver.loaded or (isinstance(cuda, Cuda) and cuda.return_code in (None, 0, *OTHER_CAUSES)):
         return
     said = known(log)
     lines = said.matching("devmem_alloc_pagemap", "request_free_mem_region")

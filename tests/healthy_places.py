@@ -8,7 +8,8 @@ from healthy_machines import AMD, DESKTOP, INTEL, UBUNTU_CORE, Card, Running, an
 from healthy_parts import MULTIARCH, gcc, kernel, ld_cache, modules, system
 from healthy_rpm import FEDORA, FEDORA_GCC
 
-from gpudoctor.host import FileStatus
+from gpudoctor.facts.vgpu import MANAGER_LOG
+from gpudoctor.host import Completed, FileStatus
 
 
 def wsl(folder: Path, user: int) -> Running:
@@ -97,6 +98,35 @@ def hypervisor(folder: Path, user: int) -> Running:
     }
     found = listed(packages, {"": "Proxmox Support Team <support@proxmox.com>"})
     return running(folder, files, packages=found, cards=cards, user=user)
+
+
+def vgpu_host(folder: Path, user: int) -> Running:
+    """NVIDIA's vGPU manager shares two GPUs out to virtual machines: it brings NVML, and nothing of CUDA."""
+    version, release = "580.95.02", "6.14.0-37-generic"
+    cards = [Card(f"0000:{number}:00.0", "26b9", "NVIDIA L40S") for number in (21, 81)]
+    files = noble_dkms(cards, user, version)
+    for path in [path for path in files if path.partition(".so")[0].endswith(("libcuda", "ptxjitcompiler"))]:
+        del files[path]
+    files["/etc/ld.so.cache"] = ld_cache([f"{MULTIARCH}/libnvidia-ml.so.1"])
+    files["/proc/modules"] = (
+        "nvidia_vgpu_vfio 122880 9 - Live 0x0 (O)\nnvidia 8699904 12 nvidia_vgpu_vfio, Live 0x0 (O)\n"
+    )
+    for number in range(4, 8):  # parts of a GPU that are given away one by one
+        part = f"/sys/bus/pci/devices/0000:21:00.{number}"
+        files |= {
+            f"{part}/uevent": "DRIVER=nvidia\nPCI_CLASS=30200\nPCI_ID=10DE:26B9\n",
+            f"{part}/physfn": "-> ../0000:21:00.0",
+        }
+    said = answers(cards, version, MULTIARCH)
+    said["cuda"] |= {"return_code": None, "return_name": "", "library_path": None, "device_count": 0}
+    said["cuda"]["error"] = "libcuda.so.1: cannot open shared object file: No such file or directory"
+    for gpu in said["nvml"]["gpus"]:
+        gpu["virtualization_mode"] = "host_vgpu"
+    found = listed(
+        {f"linux-image-{release}": "6.14.0-37.37", "nvidia-vgpu-ubuntu-580": version}, {"": "NVIDIA Corporation"}
+    )
+    journal = Completed(MANAGER_LOG, 0, "", "")
+    return running(folder, files, packages=found, cards=cards, said=said, user=user, commands={MANAGER_LOG: journal})
 
 
 def guest(folder: Path, user: int) -> Running:

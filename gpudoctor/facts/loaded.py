@@ -16,6 +16,11 @@ class LoadedModules(NamedTuple):
     def __contains__(self, name: object) -> bool:
         return name in self.users
 
+    @property
+    def of_vgpu_host(self) -> bool:
+        """Do GPUs serve virtual machines as vGPUs here? NVIDIA's manager has a module of its own for that."""
+        return any(name.startswith("nvidia_vgpu_vfio") for name in self.users)
+
 
 class LoadedDriver(NamedTuple):
     """The NVIDIA kernel module in memory (L of the four versions); version "" if none is loaded."""

@@ -61,7 +61,7 @@ def vgpu_licensing(host: Host, nvml: Nvml | Unavailable) -> VgpuLicensing:
 @fact
 def vgpu_guests(host: Host, modules: LoadedModules) -> VgpuGuests:
     """From the journal of nvidia-vgpu-mgr, which only a host with vGPUs runs."""
-    if not any(name.startswith("nvidia_vgpu_vfio") for name in modules.users):
+    if not modules.of_vgpu_host:
         return VgpuGuests(())
     done = host.run(MANAGER_LOG)
     if done is None or done.exit_code:

@@ -34,7 +34,7 @@ HEALTHY: dict[str, Kind] = {
         *(servers.held_server, servers.slurm_job),
         *(servers.apptainer, servers.lxc_guest, servers.headless_cloud, servers.pascal, servers.kepler),
         *(places.wsl, places.wsl_container, places.passthrough_host, places.libvirt_host, places.hypervisor),
-        *(places.guest, places.amd_display, places.jetpack_6, places.jetpack_5),
+        *(places.vgpu_host, places.guest, places.amd_display, places.jetpack_6, places.jetpack_5),
     )
 }
 # Good to know, and no more: GPUs that are kept for virtual machines.
