@@ -1,7 +1,7 @@
 """Where a check makes sense."""
 
-from gpudoctor import NotApplicable
-from gpudoctor.facts.system import Confinement
+from gpudoctor import NotApplicable, Unavailable
+from gpudoctor.facts.system import Confinement, OperatingSystem
 
 NO_CUDA_ON_VGPU_HOST = "the GPUs are shared out as vGPUs: NVIDIA's vGPU manager brings no libcuda, the guests have it"
 
@@ -21,3 +21,9 @@ def own_driver(confinement: Confinement) -> None:
     if confinement.container:
         raise NotApplicable(f"{confinement.container} container: the driver is the host's")
     driver_for_programs_here(confinement)
+
+
+def nothing_in_snaps(system: OperatingSystem) -> None:
+    """Raises Unavailable where what is not found in the usual places may still be there."""
+    if system.id == "ubuntu-core":
+        raise Unavailable("Ubuntu Core: libraries and firmware of the driver lie in snaps, for their programs")

@@ -17,7 +17,7 @@ from gpudoctor.facts.versions import DriverWanted
 from ._first_driver import install_driver
 from ._gpus import need_of, own_gpus
 from ._return_codes import LIBRARY_NOT_FOUND
-from ._scope import NO_CUDA_ON_VGPU_HOST, driver_for_programs_here, own_driver
+from ._scope import NO_CUDA_ON_VGPU_HOST, driver_for_programs_here, nothing_in_snaps, own_driver
 from ._surroundings import CONTAINER, DESKTOP, HOST_WORKS, SNAP, WSL
 
 
@@ -163,6 +163,7 @@ def library_missing(
         raise NotApplicable(NO_CUDA_ON_VGPU_HOST)
     if not missing:
         return
+    nothing_in_snaps(system)
     lost = {
         "libcuda.so.1": "no program can compute on the GPU",
         "libnvidia-ml.so.1": "nvidia-smi and monitoring cannot see the GPU",

@@ -7,12 +7,12 @@ from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.pci import PciGpu, PciGpus
-from gpudoctor.facts.system import Confinement
+from gpudoctor.facts.system import Confinement, OperatingSystem
 
 from ._causes import WHY_NVML_FAILS
 from ._gpus import named, nvml_by_address, own_gpus
 from ._return_codes import GPU_IS_LOST, LIBRARY_NOT_FOUND, RESET_REQUIRED, SEE_LOG, cuda_meaning, nvml_meaning
-from ._scope import NO_CUDA_ON_VGPU_HOST, driver_for_programs_here
+from ._scope import NO_CUDA_ON_VGPU_HOST, driver_for_programs_here, nothing_in_snaps
 
 _IN_CONTAINER = (
     "Restart the container, with its GPU asked for (`docker run --gpus all`, or better the CDI device "
@@ -31,7 +31,9 @@ _IN_CONTAINER = (
         hint(r"nvml vram init failure"),
     ],
 )
-def nvml_failed(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement) -> Iterator[Finding]:
+def nvml_failed(
+    nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement, system: OperatingSystem
+) -> Iterator[Finding]:
     """NVML, the library behind nvidia-smi, cannot start, and no other check has found why.
 
     What: NVML is NVIDIA's management library: nvidia-smi, monitoring and schedulers ask the driver
@@ -51,6 +53,7 @@ def nvml_failed(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinemen
         return
     if nvml.return_code == LIBRARY_NOT_FOUND:
         driver_for_programs_here(confinement)
+        nothing_in_snaps(system)
     # No GPU for this system: pci.no-gpu tells it, or all are kept for virtual machines.
     if isinstance(gpus, PciGpus) and not own_gpus(gpus) and not confinement.wsl:
         return
@@ -104,6 +107,7 @@ def cuda_init_failed(
     loaded: LoadedDriver | Unavailable,
     modules: LoadedModules | Unavailable,
     confinement: Confinement,
+    system: OperatingSystem,
 ) -> Iterator[Finding]:
     """CUDA cannot start, and no other check has found why.
 
@@ -124,6 +128,7 @@ def cuda_init_failed(
         driver_for_programs_here(confinement)
         if isinstance(modules, LoadedModules) and modules.of_vgpu_host:
             raise NotApplicable(NO_CUDA_ON_VGPU_HOST)
+        nothing_in_snaps(system)
     if isinstance(gpus, PciGpus) and not own_gpus(gpus) and not confinement.wsl:
         return
     evidence = [Evidence("cuInit", f"{cuda.return_code} {cuda.return_name}: {cuda.message}")]

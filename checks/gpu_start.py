@@ -12,7 +12,7 @@ from gpudoctor.facts.pci import PciGpu, PciGpus
 from gpudoctor.facts.system import Confinement, Kernel, OperatingSystem
 
 from ._gpus import driver_in_charge, named, silent_gpus
-from ._scope import own_driver
+from ._scope import nothing_in_snaps, own_driver
 
 
 @check(
@@ -70,6 +70,8 @@ def gsp_firmware_missing(
     failed = [line for line in lines if "failed with error" in line]
     if driver.flavour != "open" and not failed:
         return
+    if not failed:
+        nothing_in_snaps(system)
     folder = f"/lib/firmware/nvidia/{driver.version}"
     others = ", ".join(sorted(version for version, names in firmware.files.items() if names))
     who = f" {named(waiting[0])} cannot start." if waiting else " The GPU cannot start."

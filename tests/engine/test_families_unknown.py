@@ -1,4 +1,4 @@
-"""Gentoo and NixOS, whose packages nobody knows here: the libraries on the disk tell that a driver is wanted."""
+"""Gentoo, NixOS and Ubuntu Core, whose packages nobody knows here: what lies on the disk tells of a driver."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,8 @@ import pytest
 from command_line import calls
 from diagnoses import diagnosed
 from healthy_machines import DESKTOP, Running, bus, listed, running
-from healthy_parts import gsp, kernel, libraries, modules, system
+from healthy_parts import gsp, kernel, ld_cache, libraries, modules, system
+from healthy_places import noble_dkms
 from recorded_machines import recorded
 
 OLD, NEW = "580.82.07", "580.95.05"
@@ -89,6 +90,28 @@ def test_a_module_of_nixos_that_came_with_a_generation_that_was_not_booted_yet(t
     assert seen.first.remedy.startswith("Reboot: until then modprobe goes on")  # it would find no module
     assert "/run/booted-system/kernel-modules/lib/modules/6.12.57: no NVIDIA module" in seen.proof
     assert seen.fixes == ["boot-new-generation"]
+
+
+CORE = 'ID=ubuntu-core\nVERSION_ID="24"\nPRETTY_NAME="Ubuntu Core 24"\n'
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_on_ubuntu_core_what_lies_in_snaps_is_not_called_missing(tmp_path: Path, failed: bool) -> None:
+    files = noble_dkms([DESKTOP], 0) | {"/etc/os-release": CORE, "/etc/ld.so.cache": ld_cache([])}
+    gone = ("/usr/lib/", "/lib/firmware/", "/var/", "/etc/default/", "/boot/grub")
+    files = {path: content for path, content in files.items() if path.endswith("/") or not path.startswith(gone)}
+    if failed:
+        line = f"nvidia 0000:01:00.0: Direct firmware load for nvidia/{NEW}/gsp_ga10x.bin failed with error -2"
+        files["/dev/kmsg"] = f"4,1,1,-;{line}\n"
+    said = healthy_machines.answers([DESKTOP], NEW, "")
+    said["nvml"] |= {"return_code": 12, "return_name": "NVML_ERROR_LIBRARY_NOT_FOUND", "library_path": None, "gpus": []}
+    said["cuda"] |= {"return_code": None, "error": "libcuda.so.1: cannot open", "library_path": None, "device_count": 0}
+    seen = diagnosed(running(tmp_path, files, manager="", cards=[DESKTOP], said=said))
+    told = {one.check.id: one.reason for one in seen.report.outcomes if one.matters}
+    assert "driver.library-missing" in told
+    assert "lie in snaps" in told["driver.library-missing"]
+    assert seen.found == (["driver.gsp-firmware-missing"] if failed else [])
+    assert seen.report.exit_code == (2 if failed else 3), "it is no health either"
 
 
 @pytest.mark.parametrize("bound", ["", "nouveau"])
