@@ -173,6 +173,8 @@ def library_missing(
             "Start the container with its GPU (`docker run --gpus all`, or the CDI device nvidia.com/gpu=all) and "
             "NVIDIA_DRIVER_CAPABILITIES=compute,utility: the host's libraries are mounted then. Install none in it."
         )
+    elif isinstance(modules, LoadedModules) and modules.of_tegra:
+        remedy = "Install the packages nvidia-l4t-* of this board's release again; nvidia-l4t-cuda brings libcuda."
     else:
         package = _library_package(system, loaded)
         remedy = f"Install the package with {' and '.join(missing)} at version {loaded.version}{package}."

@@ -129,7 +129,10 @@ def cuda_init_failed(
         if isinstance(modules, LoadedModules) and modules.of_vgpu_host:
             raise NotApplicable(NO_CUDA_ON_VGPU_HOST)
         nothing_in_snaps(system)
-    if isinstance(gpus, PciGpus) and not own_gpus(gpus) and not confinement.wsl:
+    tegra = isinstance(modules, LoadedModules) and modules.of_tegra
+    # A container of a Jetson that was given no GPU has no library either.
+    elsewhere = confinement.wsl or (tegra and (cuda.return_code is not None or not confinement.container))
+    if isinstance(gpus, PciGpus) and not own_gpus(gpus) and not elsewhere:
         return
     evidence = [Evidence("cuInit", f"{cuda.return_code} {cuda.return_name}: {cuda.message}")]
     if cuda.return_code is None:
@@ -139,6 +142,11 @@ def cuda_init_failed(
     else:
         words, remedy = cuda_meaning(cuda.return_code)
         summary = f"CUDA cannot start: {words} ({cuda.return_name or 'return code'} {cuda.return_code})."
+    if tegra:
+        remedy = (
+            "See that this user is in the groups video and render, that the packages nvidia-l4t-* (nvidia-l4t-cuda "
+            "brings libcuda) are all of one release, and what `sudo dmesg | grep -iE 'nvgpu|nvmap'` says."
+        )
     if cuda.library_path:
         evidence.append(Evidence("library", cuda.library_path))
     if isinstance(loaded, LoadedDriver) and loaded.loaded:

@@ -59,7 +59,7 @@ def uvm_not_loaded(
     Reference: https://github.com/pytorch/pytorch/issues/49081
     """
     own_driver(confinement)
-    if not driver.loaded or "nvidia_uvm" in modules.users:
+    if not driver.loaded or "nvidia_uvm" in modules.users or modules.of_tegra:
         return
     answer = known(cuda)
     if answer.return_code in (None, 0, *OTHER_CAUSES):

@@ -8,7 +8,7 @@ from gpudoctor.facts.expected import ExpectedGpus
 from gpudoctor.facts.kernel_log import KernelLog
 from gpudoctor.facts.loaded import LoadedDriver, LoadedModules
 from gpudoctor.facts.pci import PciGpus
-from gpudoctor.facts.system import Confinement
+from gpudoctor.facts.system import Confinement, Kernel
 from gpudoctor.facts.xids import xid_lines
 
 from ._causes import WHY_NVML_FAILS
@@ -42,6 +42,7 @@ def no_gpu(
     confinement: Confinement,
     modules: LoadedModules | Unavailable,
     nvml: Nvml | Unavailable,
+    kernel: Kernel | Unavailable,
 ) -> Iterator[Finding]:
     """The machine shows no NVIDIA GPU on its PCI bus.
 
@@ -53,17 +54,26 @@ def no_gpu(
 
     Repair: On real hardware: power off, check seat, riser and power cables, and the slot in the firmware setup. On
     a virtual machine: give it a GPU (instance type, passthrough). No driver can help here. Where no
-    GPU is meant to be, say so with --expect-gpus 0.
+    GPU is meant to be, say so with --expect-gpus 0. On a Jetson the GPU is no PCI device: load nvgpu.
 
     Reference: Linux kernel documentation, sysfs-bus-pci,
     https://docs.kernel.org/PCI/sysfs-pci.html
     """
     if confinement.wsl:
         raise NotApplicable("WSL: GPUs are not on its PCI bus, but reached through /dev/dxg")
-    if isinstance(modules, LoadedModules) and "nvgpu" in modules.users and not gpus.gpus:
+    if isinstance(modules, LoadedModules) and modules.of_tegra and not gpus.gpus:
         raise NotApplicable("Tegra board (Jetson): its GPU is a part of the chip, and not on the PCI bus")
     # Boards without a PCI bus have NVIDIA GPUs, too; NVML then knows better.
     if gpus.gpus or expected.number == 0 or (isinstance(nvml, Nvml) and nvml.gpus):
+        return
+    if isinstance(kernel, Kernel) and kernel.release.endswith("-tegra") and not confinement.container:
+        yield Finding(
+            "The GPU of this board (Tegra, Jetson) is a part of the chip, and its driver nvgpu is not loaded.",
+            "nvgpu",
+            (Evidence("/proc/modules", "no nvgpu"), Evidence(_BUS, "no device of vendor 10de with a display class")),
+            "`sudo modprobe nvgpu`, and read what it answers; `sudo dmesg | grep -i nvgpu` has the reason if it "
+            "fails. The packages nvidia-l4t-* must all be of one release, the one of this kernel.",
+        )
         return
     switches = f"; {gpus.nvswitches} NVSwitches are there" if gpus.nvswitches else ""
     remedy = (

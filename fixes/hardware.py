@@ -15,7 +15,8 @@ from ._scope import by_hand_if_unsafe, own_driver
 @by_hand_if_unsafe
 def look_for_gpu(confinement: Confinement, findings: Findings) -> Iterator[Step]:
     """Look after a GPU that the machine does not see."""
-    if own_driver(confinement):
+    # A Jetson's GPU is a part of its chip, and has no seat.
+    if own_driver(confinement) and all(finding.subject != "nvgpu" for _, finding in findings.items):
         yield _by_hand(
             "If a GPU is meant to be here: power the machine off and look at the GPU's seat, power cables, riser and "
             "slot, and at the slot's setting in the firmware. In a virtual machine: look whether a GPU is assigned.",

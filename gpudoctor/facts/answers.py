@@ -78,7 +78,7 @@ def driver_answers(
     expected: ExpectedGpus,
 ) -> DriverAnswers:
     """Asks NVML, libcuda and /proc side by side. Where no driver runs there is nobody to ask, and nothing is risked."""
-    if not (loaded.loaded or nodes.nodes or nodes.wsl or confinement.wsl):
+    if not (loaded.loaded or nodes.nodes or nodes.wsl or confinement.wsl or modules.of_tegra):
         raise NotRunning("the driver was not asked: no NVIDIA module is loaded, and there is no /dev/nvidia*")
     if expected.number == 0 and not nodes.nodes:
         raise NotRunning("the driver was not asked: no GPU is expected here, and there is no /dev/nvidia*")

@@ -17,6 +17,11 @@ class LoadedModules(NamedTuple):
         return name in self.users
 
     @property
+    def of_tegra(self) -> bool:
+        """Is the GPU a part of NVIDIA's own chip (Jetson)? It is no PCI device, and has a driver of its own."""
+        return "nvgpu" in self.users
+
+    @property
     def of_vgpu_host(self) -> bool:
         """Do GPUs serve virtual machines as vGPUs here? NVIDIA's manager has a module of its own for that."""
         return any(name.startswith("nvidia_vgpu_vfio") for name in self.users)
