@@ -23,6 +23,8 @@ from gpudoctor.toml_files import Table, read_toml, require_keys
 
 LASTS = timedelta(days=90)  # where nobody has said yet how long
 
+_UNEXPLAINED, _BEFORE = "Not explained yet;", " Acknowledged before,"
+
 _KEYS = ("id", "subject", "environment", "severity", "reason", "expires")
 _SEVERITIES: Mapping[str, Severity] = {"warning": Severity.WARNING, "error": Severity.ERROR}
 
@@ -129,14 +131,25 @@ def entries_for(report: Report, before: Sequence[Entry], today: date) -> tuple[E
     silent = {outcome.check.id for outcome in report.outcomes if not outcome.looked}
     known = {entry.problem: entry for entry in before}
     kept = {entry.problem: entry for entry in before if entry.problem[0] in silent and today <= entry.expires}
-    reason = f"Not explained yet; it was so on {today}."
     for ranked in report.findings:
         if ranked.severity > Severity.INFO:
             problem = _in_a_file(ranked.problem)
             entry = known.get(problem)
             holds = entry is not None and not _lapsed(ranked, entry, today)
-            kept[problem] = entry if entry and holds else Entry(problem, ranked.severity, reason, today + LASTS)
+            if not entry or not holds:
+                entry = Entry(problem, ranked.severity, _unexplained(entry, today), today + LASTS)
+            kept[problem] = entry
     return tuple(sorted(kept.values()))
+
+
+def _unexplained(lapsed: Entry | None, today: date) -> str:
+    """What stands there until a person writes why. What a person wrote before is not lost."""
+    words = f"{_UNEXPLAINED} it was so on {today}."
+    if lapsed is None:
+        return words
+    if lapsed.reason.startswith(_UNEXPLAINED):
+        return words + "".join(lapsed.reason.partition(_BEFORE)[1:])
+    return f"{words}{_BEFORE} until {lapsed.expires}: {lapsed.reason}"
 
 
 def as_toml(entries: Iterable[Entry]) -> str:

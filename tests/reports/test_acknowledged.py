@@ -101,13 +101,21 @@ def test_writing_it_again_keeps_reasons_and_drops_what_is_gone() -> None:
         entry(stale, YESTERDAY),
     )
     fine = Outcome(registry.checks["health.row-remap"], Status.OK)
+    old = f"Acknowledged before, until {YESTERDAY}: We know."
     after = entries_for(report(MISMATCH, stale, fine, undecided("health.ecc-uncorrectable")), before, TODAY)
     assert [(one.problem[0], one.reason) for one in after] == [
         ("driver.library-mismatch", "We know."),
-        ("gpu.mps-stale", "Not explained yet; it was so on 2026-11-25."),
+        (
+            "gpu.mps-stale",
+            f"Not explained yet; it was so on 2026-11-25. {old}",
+        ),
         ("health.ecc-uncorrectable", "We know."),
     ]
     assert after[0].expires == TOMORROW
+    again = [one._replace(expires=YESTERDAY) for one in after]
+    assert [one.reason for one in entries_for(report(stale), again, TODAY)] == [after[1].reason], "it does not grow"
+    again = [entry(stale, YESTERDAY)._replace(reason="Not explained yet; it was so on 2026-08-01.")]
+    assert entries_for(report(stale), again, TODAY)[0].reason == "Not explained yet; it was so on 2026-11-25."
 
 
 GOOD = """[[acknowledged]]
