@@ -19,7 +19,7 @@ STARTED = r"(docker|podman|nerdctl)( container)? (run|exec|create)\b|docker[ -]c
 # What is said there concerns the image, and the disk that holds images.
 IMAGE_BUILD = (
     r"docker(x)?( build\w*)? build\b|buildkit|failed to (solve|register layer)|executor failed running"
-    r"|/var/lib/(docker|containerd|containers)\b|#\d+ \d+\.\d+ "
+    r"|/var/lib/(docker|containerd|containers)\b"
 )
 GPU_ASKED = r"--gpus|--runtime[= ]nvidia|nvidia\.com/gpu|driver: nvidia|gpus: all|capabilities: ?\[|runtime: nvidia"
 WSL = r"\bWSL[12]?\b|microsoft-standard|/usr/lib/wsl|/dev/dxg"
