@@ -138,7 +138,7 @@ FULL = "packages.disk-full"
         "Setting up cuda-toolkit-12-8 (12.8.1-1) ...\nwandb: OSError: [Errno 28] No space left on device",
         "failed to register layer: write /usr/lib/x86_64-linux-gnu/libcudnn.so.9: no space left on device",
         "#8 41.20 dpkg: error processing archive x.deb (--unpack): failed to write (No space left on device)\n"
-        'ERROR: failed to solve: process "/bin/sh -c apt-get install -y x" did not complete successfully: exit code: 100',
+        'ERROR: failed to solve: process "/bin/sh -c apt-get install x" did not complete successfully: exit code: 100',
         "Error: ENOSPC: no space left on device, write",
         "mkinitramfs is there\nError: ENOSPC: System limit for number of file watchers reached, watch '/home/me/x'",
     ],
