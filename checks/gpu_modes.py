@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gpudoctor import Evidence, Finding, NotApplicable, Severity, Unavailable, Undecided, check, hint, likely, sure
-from gpudoctor.facts.answers import Cuda, Nvml
+from gpudoctor.facts.answers import Cuda, Nvml, NvmlGpu
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.persistence import PersistenceDaemon
 from gpudoctor.facts.processes import DeviceUsers
@@ -35,7 +35,10 @@ def mig_no_instances(nvml: Nvml, cuda: Cuda | Unavailable, confinement: Confinem
     it is listed as healthy, while CUDA says that there is no device. Instances do not outlive a restart, nor,
     on many GPUs, a reload of the driver; the mode itself mostly does. A container sees the instances that it was given.
 
-    Proof: NVML says that MIG is enabled, and lists no MIG device; `nvidia-smi` says "No MIG devices found".
+    On some GPUs the mode is switched at the next reset only; until then all looks well.
+
+    Proof: NVML says that MIG is enabled, and lists no MIG device; `nvidia-smi` says "No MIG devices found". Or it says
+    that MIG is disabled now, and enabled is pending.
 
     Repair: Create instances, each GPU instance with its compute instance (`sudo nvidia-smi mig -cgi PROFILE -C`),
     and let a service do it at every start; or switch MIG off (`sudo nvidia-smi -i N -mig 0`), which needs the GPU
@@ -43,7 +46,8 @@ def mig_no_instances(nvml: Nvml, cuda: Cuda | Unavailable, confinement: Confinem
 
     Reference: https://docs.nvidia.com/datacenter/tesla/mig-user-guide/
     """
-    there = answering(nvml)
+    # MIG instances of a host of vGPUs belong to its guests, and have no compute instance here.
+    there = [gpu for gpu in answering(nvml) if gpu.values.get("virtualization_mode") != "host_vgpu"]
     empty = [gpu for gpu in there if gpu.values.get("mig_mode") is True and gpu.values.get("mig_devices") == []]
     computes = isinstance(cuda, Cuda) and cuda.return_code == 0 and cuda.device_count > 0
     # Others may be in use while nobody has cut this one up yet.
@@ -72,10 +76,29 @@ def mig_no_instances(nvml: Nvml, cuda: Cuda | Unavailable, confinement: Confinem
             remedy,
             severity,
         )
+    if not confinement.container and not confinement.batch_job:
+        yield from (_mig_to_come(gpu) for gpu in there if _mig_waits(gpu))
     untold = [gpu for gpu in there if gpu.values.get("mig_mode") is True and gpu.values.get("mig_devices") is None]
     if untold and not computes:
         names = ", ".join(place(gpu) for gpu in untold)
         yield Undecided(f"which MIG instances there are was not told: {names}", matters=False)
+
+
+def _mig_waits(gpu: NvmlGpu) -> bool:
+    return gpu.values.get("mig_mode") is False and gpu.values.get("mig_mode_pending") is True
+
+
+def _mig_to_come(gpu: NvmlGpu) -> Finding:
+    number = gpu.pci_address or str(gpu.number)
+    return Finding(
+        f"{called(gpu)} goes into MIG mode at its next reset or restart: no program can compute on it then, until "
+        "somebody creates instances.",
+        place(gpu),
+        (Evidence(f"NVML, GPU {gpu.number}", "MIG mode: disabled, pending: enabled"),),
+        f"If that is meant: stop what uses it, `sudo nvidia-smi -i {number} -r`, create instances (profiles: `sudo "
+        f"nvidia-smi mig -i {number} -lgip`). If not: `sudo nvidia-smi -i {number} -mig 0` takes it back.",
+        Severity.WARNING,
+    )
 
 
 @check(

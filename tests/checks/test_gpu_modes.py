@@ -47,6 +47,21 @@ EMPTY = told(mig_mode=True, mig_devices=[])
 CUT = told(SECOND, 1, mig_mode=True, mig_devices=["MIG-00000000-0000-0000-0000-000000000001"])
 
 
+def test_mig_that_waits_for_a_reset_is_told_before_it_stops_programs() -> None:
+    waits = told(mig_mode=False, mig_mode_pending=True)
+    found = finding(MIG, nvml(waits), cuda())
+    assert found.severity is Severity.WARNING
+    assert "goes into MIG mode at its next reset or restart" in found.summary
+    assert f"sudo nvidia-smi -i {ADDRESS} -mig 0` takes it back" in found.remedy
+    assert status(MIG, nvml(waits), JOB) is Status.OK
+    assert status(MIG, nvml(told(mig_mode=True, mig_mode_pending=False, mig_devices=["MIG-1"]))) is Status.OK
+
+
+def test_the_instances_of_a_host_of_vgpus_belong_to_its_guests() -> None:
+    host = told(mig_mode=True, mig_devices=[], virtualization_mode="host_vgpu")
+    assert status(MIG, nvml(host), cuda(None)) is Status.OK
+
+
 def test_mig_without_an_instance() -> None:
     nothing = cuda(100, "CUDA_ERROR_NO_DEVICE")
     found = finding(MIG, nvml(EMPTY), nothing)
