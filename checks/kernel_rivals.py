@@ -62,8 +62,8 @@ def nouveau_bound(
     forbid it, or their absence.
 
     Repair: let the driver's package put its blacklist file back, refresh the initramfs, and
-    reboot. Do not unbind the GPU by hand: it may be the one that shows the screen. None, where it
-    is only to show the screen: --expect-gpus 0 says so.
+    reboot. Do not unbind the GPU by hand: it may be the one that shows the screen. Where that
+    is all it is meant for, nothing is to be repaired: say so with --expect-gpus 0.
 
     Reference: https://github.com/NVIDIA/open-gpu-kernel-modules (kernel-open/nvidia/nv-pci.c);
     NVIDIA driver README.
