@@ -10,9 +10,9 @@ unexport PYTHONDONTWRITEBYTECODE
 check: $(VENV)/.installed          ## run the doctor on this machine
 	$(BIN)/gpudoctor check
 
-# One more than processors: many tests wait for a child, and not for a processor.
+# Two more than processors: many tests wait for a child, and not for a processor.
 test: $(VENV)/.installed           ## all fast tests
-	$(BIN)/python -m pytest -n $$(($$(nproc) + 1)) -m "not slow"
+	$(BIN)/python -m pytest -n $$(($$(nproc) + 2)) -m "not slow"
 
 test-slow: $(VENV)/.installed      ## real packages of the distribution, real Debian roots broken and repaired
 	$(BIN)/python -m pytest -rs -m "slow and not full"
