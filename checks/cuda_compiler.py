@@ -30,6 +30,7 @@ _ONLY_FOR_BUILDS = "that counts only where extensions are built"
         ),
         sure(r"compiled with a version of Cuda that does not match the version used to compile Pytorch"),
         likely(r"FlashAttention is only supported on CUDA \S+ and above"),
+        hint(r"Unable to JIT load the \w+ op due to it not being compatible due to hardware"),
     ],
 )
 def nvcc_mismatch(
@@ -101,6 +102,8 @@ def _without(needing: Sequence[Distribution], compiled: Sequence[Distribution]) 
         sure(r"unsupported Microsoft Visual Studio version!"),
         sure(r"installed version of \S+ \([0-9.]+\) is greater than the maximum required version by CUDA"),
         likely(r"std_function\.h:\d+:\d+: error: parameter packs not expanded with"),
+        likely(r"include/c\+\+/\d+/chrono:428:27: internal compiler error"),
+        hint(r"Caffe2: Couldn't determine version from header"),
         likely(
             r'error: identifier "(__builtin_\w+|_Float\d+x?|__Float\w+)" is undefined', beside=r"nvcc|\.cuh?\b|/cuda"
         ),
@@ -172,6 +175,9 @@ def _limit(toolkit: Toolkit, family: str) -> tuple[int | None, str]:
     symptoms=[
         sure(r"nvcc fatal\s*:\s*Unsupported gpu architecture 'compute_\d+[af]?'"),
         sure(r"nvcc fatal\s*:\s*Value 'sm_\d+[af]?' is not defined for option 'gpu-architecture'"),
+        sure(r"\bSM \d+\.x requires CUDA >= \d"),
+        likely(r"is not one of the following", beside=r"CMAKE_CUDA_ARCHITECTURES"),
+        hint(r"FlashInfer requires GPUs with sm\d+ or higher"),
         r"nvrtc: error: invalid value for --gpu-architecture|-arch=compute_\d+\w? is an unsupported option",
         hint(r"NVRTC_ERROR_INVALID_OPTION"),
     ],

@@ -112,8 +112,10 @@ def _with_bridge(bridge: Libcuda) -> str:
     after=["cuda.driver-too-old"],
     symptoms=[
         sure(r"Using CUDA toolkit version \(\d+, \d+\) with CUDA driver version \(\d+, \d+\) requires"),
-        hint(r"(nothing provides|requires|feature:\S*|incompatible with) \|?\S*__cuda\b"),
+        hint(r"(nothing provides|requires|incompatible with) \|?\S*__cuda\b|feature:\S*__cuda\b"),
         hint(r"__cuda[ >=<]\S+.{0,80}Your installed version is: (\d|not available)"),
+        hint(r"__cuda\b.{0,40}, which is missing on the system|No candidates were found for __cuda"),
+        hint(r"Virtual package .__cuda\b.{0,20} does not match"),
     ],
 )
 def conda_toolkit_too_new(

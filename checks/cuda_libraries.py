@@ -15,6 +15,7 @@ from ._environments import computed, place, rivalled, severity, undecided
 
 _CUDA_LIBRARIES = (
     r"cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|cusparseLt|nvrtc|nvJitLink|cupti|nvshmem\w*|cufile"
+    r"|nvToolsExt"
 )
 # TensorFlow and ONNX Runtime have checks of their own.
 _OF_MAJOR = (
@@ -34,6 +35,12 @@ _OF_MAJOR = (
         r'Failure finding "lib(?!nvvm|cudnn)\w+\.so',
         rf"\blib({_CUDA_LIBRARIES})\.so[.\d]*'? (=> |is |was |could )?not (be )?found",
         r"failed to open (lib)?nvrtc-builtins",
+        r"nvrtc: error: failed to load builtins",
+        rf"third-party dynamic library \(({_CUDA_LIBRARIES})\d*_\d+",
+        rf"Missing dependency: lib({_CUDA_LIBRARIES})\.so",
+        r"CUDA 1\d\.x runtime libraries were not found in the LD_LIBRARY_PATH",
+        rf'WinError 126\].{{0,80}}Error loading "[^"]*\\({_CUDA_LIBRARIES})\w*\.dll',
+        r"CUDNN_STATUS_RUNTIME_PREREQUISITE_MISSING",
         hint(r"libnccl\.so\.2: cannot open shared object file"),
     ],
 )

@@ -32,6 +32,7 @@ _JUDGED = ("torch", "tensorflow", "jax")
         sure(r"Found cuDNN version \S+, but JAX was built against version"),
         sure(r"compiled with CUDNN \S+, but CUDNN version in your machine is"),
         sure(r"LD_LIBRARY_PATH contains incompatible version of cudnn"),
+        hint(r"TensorRT was linked against cuDNN \S+ but loaded"),
         r"possibility is that there is a\s+conflicting cuDNN in LD_LIBRARY_PATH",
         r"compiled against cu_?DNN \S+,? but found runtime version",
         r"cu_?DNN\S* .{0,40}\bcompiled (with|against) .{0,40}(but|and) .{0,40}(found|loaded|linked|running|runtime)",

@@ -71,6 +71,8 @@ def _missing(build: FrameworkBuild, libraries: FrameworkLibraries) -> list[str]:
     symptoms=[
         likely(r"CuPy failed to load (lib)?(nvrtc|cublas|cufft|curand|cusolver|cusparse)"),
         sure(r"Failed to find CUDA headers"),
+        likely(r"Failed to import CuPy", beside=r"cannot open shared object|DLL load failed"),
+        likely(r"RuntimeError: CUDA is not found\.", beside=r"cupy"),
         r"(cannot|could not) open source file \"(vector_types|cuda_fp16|cuda_bf16|cuComplex|cuda_runtime)\.h\"",
         r"Failed to auto-detect CUDA root directory",
         hint(r"CUDA path could not be detected\. Set CUDA_PATH environment variable"),
@@ -141,6 +143,8 @@ def _unfound(build: FrameworkBuild, parts: CudaParts) -> list[str]:
         sure(r"libNVVM cannot be found|Failure finding \"libnvvm\.so\"|Could not find module '?nvvm"),
         sure(r"NvvmSupportError"),
         sure(r"Missing libdevice file"),
+        r"library nvvm not found",
+        hint(r"libcudadevrt\.a not found"),
         likely(r"libdevice\S* not found", beside=r"numba"),
         hint(r"\bfailed to open (nvvm|libdevice)|\bfinding (nvvm|libdevice)\b.{0,40}\berror"),
     ],

@@ -43,7 +43,7 @@ _OF_THE_PROGRAM = r"shapes cannot be multiplied|size mismatch|out of (memory|ran
         sure(r"site-packages/nvidia/\S+: undefined symbol", beside=r"LD_LIBRARY_PATH|=> /usr/local/cuda"),
         r"site-packages/nvidia/\S+: undefined symbol",
         r"undefined symbol: __nvJitLink\w+",
-        r"undefined symbol: (cublas|cusparse|cusolver|cufft|curand|cuda|nvrtc|nvJitLink)\w+",
+        r"undefined symbol: (cublas|cusparse|cusolver|cufft|curand|cuda|cupti|nvrtc|nvJitLink)\w+",
         r"symbol \w+,? version lib(nvJitLink|cu\w+)\.so\.\d+\S* not defined in file",
         r"version `?lib(cu\w+|nvJitLink)\.so\.[\d.]+'? not found",
         r"Error: /usr/local/cuda\S*/libcudnn\S*: undefined symbol",
@@ -53,6 +53,7 @@ _OF_THE_PROGRAM = r"shapes cannot be multiplied|size mismatch|out of (memory|ran
             beside=r"works|fixe[sd]|solve[sd]|goes away|helps",
         ),
         hint(r"conflicting cuDNN in LD_LIBRARY_PATH"),
+        hint(r"TensorRT was linked against cuBLAS.{0,40} but loaded"),
         hint(r"(GET|FIND) was unable to find an engine to execute this computation"),
         hint(r"CUBLAS_STATUS_(INVALID_VALUE|NOT_SUPPORTED|NOT_INITIALIZED)", without=_OF_THE_PROGRAM),
     ],
@@ -133,6 +134,11 @@ def _and_more(number: int) -> str:
         r"AssertionError: Invalid device id",
         hint(r"CUDA_ERROR_NO_DEVICE|no CUDA-capable device is detected"),
         hint(r"Attempting to deserialize object on CUDA device \d+ but torch\.cuda\.device_count\(\) is \d+"),
+        hint(r"found no CUDA devices\. Set TORCH_CUDA_ARCH_LIST"),
+        hint(r"Duplicate GPU detected ?: rank"),
+        hint(r"No NVIDIA GPU detected", beside=r"cudf|cuml|rapids"),
+        hint(r"You requested gpu: .{0,60}But your machine only has: \[\d"),
+        hint(r"only supported with GPUs, no GPUs found|no supported devices found for platform CUDA"),
     ],
 )
 def cuda_visible_devices(
@@ -232,7 +238,10 @@ def cuda_device_order(environment: Environment, gpus: ComputeGpus) -> Iterator[F
         sure(r"\bCUDA_(DISABLE|FORCE)_PTX_JIT['\"\]]*\s?=\s?['\"]?1"),
         r"\bNUMBA_ENABLE_CUDASIM['\"\]]*\s?=\s?['\"]?1",
         r"\bJAX_PLATFORM(S|_NAME)['\"\]]*\s?=\s?['\"]?(cpu|gpu)\b",
-        r"set JAX_PLATFORMS='' to automatically choose an available backend",
+        likely(
+            r"set JAX_PLATFORMS='' to automatically choose an available backend",
+            without=r"no supported devices found for platform CUDA",
+        ),
         likely(
             r"\bCUDA_LAUNCH_BLOCKING['\"\]]*\s?=\s?['\"]?1", beside=r"\bslow", without=r"consider passing CUDA_LAUNCH"
         ),

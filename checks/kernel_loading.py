@@ -100,6 +100,9 @@ def module_blacklisted(
         r"nvidia: disagrees about version of symbol",
         r"nvidia: version magic .* should be",
         r"ERROR: NVIDIA driver is not loaded",
+        hint(
+            r"kernel driver does not appear to be running on this host", without=r"docker|podman|kubernetes|\bpods?\b"
+        ),
         hint(r"NVRM: No NVIDIA (GPU|graphics adapter|devices?) (found|probed)"),
         hint(r"could(n't| not) communicate with the NVIDIA driver"),
         hint(r"NVML_ERROR_DRIVER_NOT_LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),

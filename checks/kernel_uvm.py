@@ -136,7 +136,8 @@ def uvm_hmm(
         r"cuInit\(\d?\)\W{1,3}999\b",
         r"(library|cuda\w*) (init failure|failed to get device context):? 999",
         r"\bcuda[A-Z]\w+ err: 999\b",  # of ollama
-        r"cuInit\(?\d?\)?:? .{0,30}unknown error",
+        r"cuInit\(?\d?\)?:? .{0,30}unknown error(?! \(303)",
+        r"(cuda runtime error \(30\)|error=30) : unknown error|cudaGetDevice\(\) failed\. Status: unknown error",
         r"failed to initialize CUDA: unknown error|initialization error: cuda error: unknown error",
         likely(OLD_SYMPTOM, beside=ASLEEP),
         hint(OLD_SYMPTOM),

@@ -97,6 +97,7 @@ def _own(one: FrameworkNccl) -> bool:
         r"NCCL WARN .*(ibv_\w+ failed|NET/IB : Got completion)",
         r"NCCL WARN .*(peer access is not supported|invalid argument)",
         r"ncclInternalError: Internal check failed",
+        r"NCCL error: remote process exited or there was a network error",
         r"ncclRemoteError",
         likely(r"ncclUnhandledCudaError", without=r"Cuda failure .*(out of memory|insufficient|no kernel image)"),
         hint(r"Watchdog caught collective operation timeout"),

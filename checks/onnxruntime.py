@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely
+from gpudoctor import Evidence, Finding, Severity, Unavailable, Undecided, check, hint, likely, sure
 from gpudoctor.facts.cuda_level import ComputeGpus, DriverCuda
 from gpudoctor.facts.deep import DeepTrials
 from gpudoctor.facts.framework_libraries import FrameworkLibraries
@@ -26,6 +26,10 @@ _OF_THE_CPU_PACKAGE = (
     hint(r"Unknown Provider Type: CUDAExecutionProvider"),
     hint(r"\bonly\b.{0,40}\bCPU(ExecutionProvider|\W(execution )?provider)", beside=r"onnx"),
     hint(r"Applied providers: \['CPUExecutionProvider'\]"),
+    hint(
+        r"(This ORT build has|available execution providers are) \['(Azure|CPU)ExecutionProvider'"
+        r"(, 'CPUExecutionProvider')?\]"
+    ),
     hint(r"CUDAExecutionProvider\b.{0,20}\b(not available|unavailable|missing|not found|not supported)"),
     hint(r"execution providers\b.{0,60}?: \W{0,2}(azure, )?cpu\b", beside=r"cuda|tensorrt"),
 )
@@ -37,6 +41,7 @@ _OF_THE_CPU_PACKAGE = (
         likely(_NOT_AVAILABLE, beside=_GPU_PACKAGE),
         likely(_ONLY_CPU, beside=_GPU_PACKAGE),
         r"\bonnxruntime (and|\+|&) onnxruntime-gpu|\bonnxruntime-gpu (and|\+|&) onnxruntime\b",
+        sure(r"conflicting install between `?onnxruntime`? and `?onnxruntime-gpu"),
         *_OF_THE_CPU_PACKAGE,
     ],
 )
@@ -105,6 +110,7 @@ def both_packages(
         likely(_NOT_AVAILABLE, without=_GPU_PACKAGE),
         likely(_ONLY_CPU, without=_GPU_PACKAGE),
         r"execution-providers?: invalid choice: '?(cuda|tensorrt)",
+        sure(r"CUDAExecutionProvider, but `onnxruntime-gpu` package was not found"),
         hint(_NOT_AVAILABLE),
         hint(_ONLY_CPU),
         *_OF_THE_CPU_PACKAGE,

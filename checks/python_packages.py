@@ -21,7 +21,8 @@ _FRAMEWORKS = r"torch\w*|tensorflow|jax\w*|onnxruntime-gpu|triton|xformers|flash
     "python.pin-broken",
     symptoms=[
         # torchvision and its like have a check of their own
-        r"^(?!torch(vision|audio|text|data) )\S+ \S+ requires \S+[=<>~!]\S+, but you have \S+",
+        r"^(?!torch(vision|audio|text|data) )\S+ \S+ requires \S+[=<>~!]\S+(; .{1,120})?, but you have \S+",
+        hint(r"\btorch \S+ requires (triton|nvidia-\S+)==\S+ .{0,100}which is not installed"),
         r"^(?!torch(vision|audio|text|data) )\S+ \S+ has requirement \S+, but you'?(ll)? have \S+",
         likely(r"requires torch==\S+,? but you have torch\b", without=r"torch(vision|audio|text|data) \S+ requires"),
         r"(pkg_resources\.)?(Version|Contextual)Conflict: \(",
@@ -207,6 +208,7 @@ def numpy_abi(pythons: PythonEnvironments) -> Iterator[Finding]:
         rf"\b({_FRAMEWORKS})\S*\.whl is not a supported wheel on this platform",
         rf"\b({_FRAMEWORKS})\S* has no wheels with a matching (Python|platform)",
         rf"\b({_FRAMEWORKS})\S* (doesn't|can't|does not) (have a source distribution or wheel|be installed because)",
+        rf"Distribution `({_FRAMEWORKS})[^`]*` can't be installed",
         rf"Unable to find installation candidates for ({_FRAMEWORKS})",
     ],
 )

@@ -25,6 +25,9 @@ from ._rivals import rivals
         r"Could not find cuda drivers on your machine, GPU will not be used",
         likely(r"Can't find libdevice directory|libdevice not found at", without=r"\bjax"),
         r"Skipping registering GPU devices",
+        r"Couldn't open CUDA library lib(cudart|cublas|cufft|curand|cusolver|cusparse|cudnn)",
+        sure(r"Could not find 'cu\w+\.dll'\. TensorFlow requires that this DLL"),
+        likely(r"Couldn't find a suitable version of ptxas", beside=r"tensorflow", without=r"relying on driver"),
         r"Could not load dynamic library '(lib)?(cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|cudnn)",
         likely(r"libdevice not found at|Can't find libdevice directory", beside=r"tensorflow|keras|xla"),
         hint(r"list_physical_devices\(['\"]GPU['\"]\)\)?\W*(returns |gives |is )*(an )?(empty( list)?|\[\])"),
@@ -37,6 +40,9 @@ from ._rivals import rivals
         hint(r"\btensorflow .{0,40}\b(not|cannot|\w+n't) (see|find|detect|use) (the |any |my )?GPU"),
         hint(r"Ignore above cudart dlerror if you do not have a GPU set up"),
         hint(r"SystemError: GPU device not found"),
+        hint(r"assigned to /device:GPU:\d but available devices are \[(?!.*device:(XLA_)?GPU)"),
+        hint(r"device:GPU:\d+ unknown device"),
+        hint(r"However this machine only has: \['/cpu:0'"),
     ],
 )
 def cuda_libraries_missing(

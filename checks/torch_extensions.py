@@ -17,7 +17,7 @@ OVERRIDE = "BNB_CUDA_VERSION"
 
 _EXTENSIONS = (
     r"flash_attn|flash-attn|xformers|sgl_kernel|causal_conv1d|selective_scan|mamba|vllm|transformer_engine|deepspeed|natten"
-    r"|torch_(scatter|sparse|cluster|spline_conv)|pytorch3d|detectron2|mmcv|exllama|auto_?gptq|sageattention|gsplat|fused_"
+    r"|torch_(scatter|sparse|cluster|spline_conv)|pytorch3d|detectron2|mmcv|exllama|auto_?gptq|sageattention|gsplat|fused_|amp_C"
 )
 _OF_TORCH = r"_Z[A-Z]*(3c10|2at|5torch|6caffe2)"
 
@@ -34,10 +34,18 @@ _OF_TORCH = r"_Z[A-Z]*(3c10|2at|5torch|6caffe2)"
             rf"undefined symbol: {_OF_TORCH}", without=rf"torch(vision|audio|text)\S*: undefined symbol: {_OF_TORCH}"
         ),
         rf"({_EXTENSIONS})\S*\.so: undefined symbol",
-        rf"DLL load failed while importing ({_EXTENSIONS}|_C)\w*: The specified procedure could not be found",
+        rf"DLL load failed while importing ({_EXTENSIONS}|_C|_ext)\w*: The specified procedure could not be found",
         r"WinError 127\] .*\btorch_(scatter|sparse|cluster|spline_conv)\b",
         r"Failed to import from vllm\._C",
-        r"RuntimeError: Not compiled with GPU support|implementation for device cuda(:\d)? not found",
+        sure(r"DeepSpeed ops were compiled and installed with a different version"),
+        r"Extension horovod\.\w+ has not been built",
+        sure(r"libtorch_cuda_(cu|cpp)\.so: cannot open shared object file"),
+        r"\[sgl_kernel\] CRITICAL: Could not load any common_ops",
+        sure(r"Cannot find DGL C\+\+ \w+ library"),
+        r"Device API cuda is not enabled\. Please install the cuda version",
+        r"Memory-efficient attention, SwiGLU, sparse and more won't be available",
+        r"No module named 'mmcv\._ext'",
+        r"RuntimeError: Not compiled with (GPU|CUDA) support|implementation for device cuda(:\d)? not found",
         likely(r"NameError: name '_C' is not defined", beside=r"deform_attn|groundingdino|detectron|\.cu\b"),
         r"Need to compile C\+\+ extensions to (use all xFormers|get sparse attention)",
         hint(r"No module named '(flash_attn_2_cuda|vllm\._C|_vllm_C|causal_conv1d_cuda|selective_scan_cuda)'"),
@@ -117,10 +125,17 @@ def _anew(build: FrameworkBuild, extension: Extension) -> str:
         sure(r"libbitsandbytes_\w+\.(so|dll)\W.*(cannot open|No such file|not found)"),
         sure(r"Configured CUDA binary not found at|Could not find the bitsandbytes CUDA binary at"),
         sure(r"bitsandbytes was compiled without GPU support"),
+        sure(r"not available in CPU-only version of bitsandbytes"),
+        sure(r"bitsandbytes (doesn't ship with a pre-compiled binary for|tried to find a compatible CUDA binary)"),
+        sure(r"No compatible CUDA binary found at .*bitsandbytes"),
+        sure(r"Requested CUDA version: .{0,60}Detected PyTorch CUDA version"),
+        r"use bitsandbytes native library functionality but it's not available",
+        r"name 'str2optimizer\d+bit' is not defined",
         sure(r"undefined symbol: c(get_\w+|quantize_\w+|dequantize_\w+|gemm\w+|adam\w+|igemm\w*|prefetch)\b"),
         r"'NoneType' object has no attribute 'c(adam\w+|get_\w+|quantize_\w+|dequantize_\w+|gemm\w+|igemm\w*)'",
-        r"CUDA SETUP: (CUDA detection failed|Setup Failed|Something unexpected happened)",
-        hint(r"libcudart\.so not found in any environmental path"),
+        r"CUDA SETUP: (CUDA detection failed|Setup Failed|Something unexpected|Problem: The main issue)",
+        r"CUDA SETUP: CUDA \S+ not supported",
+        hint(r"libcudart\.so (not found in any environmental path|found! Install CUDA or the cudatoolkit)"),
         hint(r"BNB_CUDA_VERSION=\d+ environment variable detected"),
     ],
 )
