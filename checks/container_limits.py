@@ -38,6 +38,7 @@ def _with_gpu(confinement: Confinement, nodes: DeviceNodes | Unavailable) -> int
         sure(r"Call to (?:posix_fallocate|ftruncate) failed ?: No space left on device"),  # of NCCL before 2.8
         sure(r"/dev/shm/nccl-\S+.* No space left on device"),
         sure(r"unable to (?:write to|allocate shared memory\(shm\) for) file </torch_\S+>: No space left on device"),
+        r"unable to write to file </torch_",
         r"/dev/shm has only \d+ bytes available",
         r"No space left on device:? '?/dev/shm/",
         likely(r"\bSIGBUS\b|\bBus error\b", beside=r"\bncclShm\w+"),

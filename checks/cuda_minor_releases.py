@@ -21,6 +21,7 @@ from ._surroundings import ANOTHER_PTXAS, MORE_OF_XLA
         sure(r"PTX was compiled with an unsupported toolchain"),
         r"device kernel image is invalid",
         r"CUDA Toolkit is newer than CUDA driver\b",
+        hint(r"\ba PTX JIT compilation failed|CUDA_ERROR_INVALID_PTX|cudaErrorInvalidPtx"),
         sure(r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion"),
         likely(r"Unsupported \.version \d+\.\d+; current version is", without=ANOTHER_PTXAS),
         hint(r"The NVIDIA driver's CUDA version is \S+ which is older than the \w+ CUDA version", beside=MORE_OF_XLA),
@@ -113,6 +114,7 @@ def _message(trials: DeepTrials | Unavailable, build: FrameworkBuild, *words: st
     symptoms=[
         sure(r"CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER|cudaErrorCallRequiresNewerDriver"),
         sure(r"API call is not supported in the installed CUDA driver"),
+        hint(r"CUDA some PFN functions not found in the library"),
         sure(r"CudaDriverError: Driver missing function: cu[A-Z]"),
         r"undefined symbol: cu(Mem|Module|Func|Graph|Stream|Ctx|Device|Library|Kernel|Launch|Tensor|Multicast)\w+",
     ],

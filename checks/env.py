@@ -44,7 +44,7 @@ _OF_THE_PROGRAM = r"shapes cannot be multiplied|size mismatch|out of (memory|ran
         r"site-packages/nvidia/\S+: undefined symbol",
         r"undefined symbol: __nvJitLink\w+",
         r"undefined symbol: (cublas|cusparse|cusolver|cufft|curand|cuda|cupti|nvrtc|nvJitLink)\w+",
-        r"symbol \w+,? version lib(nvJitLink|cu\w+)\.so\.\d+\S* not defined in file",
+        r"symbol \w+,? version lib(nvJitLink|cu\w+)\.so\.\d+\S* not defined",
         r"version `?lib(cu\w+|nvJitLink)\.so\.[\d.]+'? not found",
         r"Error: /usr/local/cuda\S*/libcudnn\S*: undefined symbol",
         r"operation cusparseGet\w+\(.*\) failed: The cuSPARSE library was not found",

@@ -195,6 +195,7 @@ def other_xid(
         r"CUDA_ERROR_(ILLEGAL_ADDRESS|LAUNCH_FAILED|MISALIGNED_ADDRESS|ILLEGAL_INSTRUCTION|ASSERT)",
         r"cudaError(IllegalAddress|LaunchFailure|MisalignedAddress|IllegalInstruction)\b",
         r"unspecified launch failure",
+        hint(r"CUDA error:? (misaligned address|an illegal instruction was encountered|hardware stack error)"),
         hint(r"device-side assert triggered", without=r"Assertion `"),  # which says what is wrong in the program
         r"Graphics SM Warp Exception",
         r"MMU Fault: ENGINE \w+",

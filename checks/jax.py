@@ -189,6 +189,7 @@ def both_plugins(
         r"Unable to use CUDA because of the following issues with CUDA components",
         r"cuDNN 9\.10\.0 had a binary backward-compatibility issue",
         likely(r"Couldn't find a suitable version of ptxas", without=r"relying on driver|tensorflow"),
+        hint(r"operation gpu(solver|sparse|blas)\w*Create\(.{0,20}\) failed"),
         r"versions_helpers\.cc:\d+: operation cu(sparse|blas|fft|solver|dnn|pti|da)\w*\(.*\) failed",
         likely(r"Loaded runtime CuDNN library: \S+ but source was compiled with", beside=r"\bjax"),
         hint(r"Jax plugin configuration error: Exception when calling jax_plugins\.xla_cuda"),

@@ -105,7 +105,7 @@ def module_blacklisted(
         ),
         hint(r"NVRM: No NVIDIA (GPU|graphics adapter|devices?) (found|probed)"),
         hint(r"could(n't| not) communicate with the NVIDIA driver"),
-        hint(r"NVML_ERROR_DRIVER_NOT_LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
+        hint(r"NVML_?ERROR_DRIVER_?NOT_?LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
         hint(r"Failed to (load|initialize) the NVIDIA kernel module"),
         hint(r"Unable to load the kernel module 'nvidia"),
         hint(r"Failed to query NVIDIA devices\. Please ensure that the NVIDIA device files"),

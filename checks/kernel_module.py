@@ -130,7 +130,7 @@ def headers_missing(
         hint(r"NVIDIA kernel module (missing|not found)\. Falling back to nouveau"),
         likely(UNREACHABLE, beside=NEW_KERNEL),
         hint(UNREACHABLE),
-        hint(r"NVML_ERROR_DRIVER_NOT_LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
+        hint(r"NVML_?ERROR_DRIVER_?NOT_?LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
         hint(r"nvml vram init failure: 9\b"),
         hint(r"Failed to (load|initialize) the NVIDIA kernel module"),
     ],

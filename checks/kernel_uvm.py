@@ -141,7 +141,7 @@ def uvm_hmm(
         r"failed to initialize CUDA: unknown error|initialization error: cuda error: unknown error",
         likely(OLD_SYMPTOM, beside=ASLEEP),
         hint(OLD_SYMPTOM),
-        hint(r"CUDA_ERROR_UNKNOWN|cudaErrorUnknown"),
+        hint(r"CUDA_ERROR_UNKNOWN|cudaErrorUnknown|CUDA error: unknown error"),
         hint(r"cudaGetDeviceCount returned 3\b|cudaErrorInitializationError"),
         hint(AFTER_SLEEP, beside=TROUBLE),
         likely(UNLOADED, beside=r"\bfix|help|solve|work|unknown error"),

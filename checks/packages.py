@@ -123,7 +123,11 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
         r"breaks dependency '\S*nvidia|unable to satisfy dependency '\S*nvidia",
         r"nvidia\S* have been kept back|kept back: .{0,200}nvidia-(driver|dkms)",
         r"Held packages were changed and -y was used without --allow-change-held-packages",
-        likely(r"but none of the providers can be installed", beside=r"nvidia|cuda"),
+        likely(
+            r"but none of the providers can be installed",
+            beside=r"nvidia|cuda",
+            without=r"libmamba|\bconda\b|py3\.?\d+_",
+        ),
         likely(r"failed to prepare transaction \(|unresolvable package conflicts detected", beside=r"nvidia"),
         r"nothing provides .{1,60} needed by .{0,40}\bnvidia-",
     ],

@@ -23,10 +23,13 @@ _FRAMEWORKS = r"torch\w*|tensorflow|jax\w*|onnxruntime-gpu|triton|xformers|flash
         # torchvision and its like have a check of their own
         r"^(?!torch(vision|audio|text|data) )\S+ \S+ requires \S+[=<>~!]\S+(; .{1,120})?, but you have \S+",
         hint(r"\btorch \S+ requires (triton|nvidia-\S+)==\S+ .{0,100}which is not installed"),
+        hint(r"but none of the providers can be installed", beside=r"libmamba|\bconda\b|py3\.?\d+_"),
         r"^(?!torch(vision|audio|text|data) )\S+ \S+ has requirement \S+, but you'?(ll)? have \S+",
         likely(r"requires torch==\S+,? but you have torch\b", without=r"torch(vision|audio|text|data) \S+ requires"),
         r"(pkg_resources\.)?(Version|Contextual)Conflict: \(",
         r"The package `\S+` requires `\S+`, but `\S+` is installed",
+        rf"\bdepends on ({_FRAMEWORKS})\S* and .{{0,200}}requirements are unsatisfiable",
+        rf"\bdepends on (both )?({_FRAMEWORKS}) \(.{{0,300}}version solving failed",
         r"Cannot install \S+.* because these package versions have conflicting dependencies",
         hint(r"vllm\S*: undefined symbol"),
         hint(r"ResolutionImpossible"),

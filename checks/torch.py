@@ -43,6 +43,7 @@ from ._surroundings import MAC
         hint(rf"torch\.cuda\.is_available\(\)\)?{ANSWERS_FALSE}"),
         hint(r"\b(Is )?CUDA (is )?available\W{1,4}(False|No)\b"),
         hint(r"Torch is not able to use GPU"),
+        hint(r"Cannot access accelerator device when none is available"),
         hint(
             r"(?<![a-z_.-])(py)?torch(?![a-z]).{0,12}(?<![a-z])cpu(-only)? ?(version|build|wheel|版)",
             without=r"\bdriver\b",
@@ -62,7 +63,9 @@ from ._surroundings import MAC
         hint(r"only supported with GPUs, no GPUs found"),
         hint(r"Distributed package doesn't have NCCL built in", without=r"\b[A-Z]:\\|\bWindows\b"),
         hint(r"cuda is missing or is incompatible with installed torch, only cpu ops can be compiled"),
-        hint(r"No supported gpu backend found!|`CUDAAccelerator` can not run on your system"),
+        hint(
+            r"\b0 active drivers \(\[\]\)|No supported gpu backend found!|`CUDAAccelerator` can not run on your system"
+        ),
         hint(r"No CUDA runtime is found, using CUDA_HOME="),
         hint(r"You requested gpu: .{0,60}But your machine only has: \[\]"),
         hint(r"Failed to infer device type|vLLM is running on UnspecifiedPlatform"),
@@ -135,7 +138,8 @@ def _without_cuda(build: FrameworkBuild) -> str:
         sure(r"no longer supports this GPU because it is too old"),
         sure(r"which requires CUDA_VERSION >= \d+ to\s+work properly"),
         sure(r"Please install PyTorch with a following CUDA"),
-        r"CUBLAS_STATUS_ARCH_MISMATCH",
+        r"\bCU(BLAS|SPARSE|SOLVER|RAND)_STATUS_ARCH_MISMATCH",
+        hint(r"CUFFT_INTERNAL_ERROR"),
         sure(r"(minimum|Minimum and Maximum) cuda capability supported by this (library|version of PyTorch) is"),
         r"no kernel image is available",
         r"Mismatched GPU Architecture: The installed PaddlePaddle",

@@ -38,6 +38,9 @@ _OF_TORCH = r"_Z[A-Z]*(3c10|2at|5torch|6caffe2)"
         r"WinError 127\] .*\btorch_(scatter|sparse|cluster|spline_conv)\b",
         r"Failed to import from vllm\._C",
         sure(r"DeepSpeed ops were compiled and installed with a different version"),
+        likely(
+            r"Could not run '(?!aten::|torchvision::|quantized::|prim)\w+::\w+' with arguments from the 'CUDA' backend"
+        ),
         r"Extension horovod\.\w+ has not been built",
         sure(r"libtorch_cuda_(cu|cpp)\.so: cannot open shared object file"),
         r"\[sgl_kernel\] CRITICAL: Could not load any common_ops",
@@ -51,6 +54,7 @@ _OF_TORCH = r"_Z[A-Z]*(3c10|2at|5torch|6caffe2)"
         hint(r"No module named '(flash_attn_2_cuda|vllm\._C|_vllm_C|causal_conv1d_cuda|selective_scan_cuda)'"),
         hint(r"undefined symbol: (_ZNSt7__cxx11|THPVariable|_Py|Py)\w*"),
         hint(r"libc10(_cuda)?\.so: cannot open shared object file"),
+        hint(r"CUDA extension not installed\."),
         hint(r"No operator found for `memory_efficient_attention_forward`"),
     ],
 )

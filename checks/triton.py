@@ -32,7 +32,7 @@ def _triton(environment: PythonEnvironment) -> Distribution | None:
             beside=r"triton|inductor",
         ),
         r"ptxas(-\w+)? fatal\s*: Value 'sm_\d+[af]?' is not defined for option 'gpu-name'",
-        r"triton\.runtime\.errors\.PTXASError",
+        r"\bPTXASError\b",
         r"`ptxas` failed with error code",
         r"'sm_\d+[af]?' is not a recognized processor for this target",
         likely(ANOTHER_PTXAS),
