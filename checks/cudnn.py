@@ -140,6 +140,7 @@ def sublibrary_mix(
     after=["torch.no-kernels-for-gpu", "cuda.driver-too-old", "cudnn.version-mismatch", _COLLISION],
     symptoms=[
         sure(r"CUDNN_STATUS_(NOT_SUPPORTED_)?ARCH_MISMATCH"),
+        hint(r"CUDNN_BACKEND_API_FAILED"),
         hint(r"\[cudnn_frontend\] Error: No (valid )?(execution plans|engine configs)"),
         hint(r"(GET|FIND) was unable to find an engine to execute this computation"),
     ],

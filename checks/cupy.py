@@ -71,6 +71,7 @@ def _missing(build: FrameworkBuild, libraries: FrameworkLibraries) -> list[str]:
     symptoms=[
         likely(r"CuPy failed to load (lib)?(nvrtc|cublas|cufft|curand|cusolver|cusparse)"),
         sure(r"Failed to find CUDA headers"),
+        likely(r"DLL load failed while importing \w+: The specified module", beside=r"cupy_backends"),
         likely(r"Failed to import CuPy", beside=r"cannot open shared object|DLL load failed"),
         likely(r"RuntimeError: CUDA is not found\.", beside=r"cupy"),
         r"(cannot|could not) open source file \"(vector_types|cuda_fp16|cuda_bf16|cuComplex|cuda_runtime)\.h\"",

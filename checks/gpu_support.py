@@ -152,7 +152,7 @@ def open_module_unsupported(
         sure(r"NVIDIA driver will ignore\s+(NVRM:\s+)?this GPU"),
         sure(r"legacy Linux graphics drivers and will be ignored"),
         *(likely(pattern, beside=_REFUSED) for pattern in _OLD_GPU_NEW_DRIVER),
-        hint(r"No NVIDIA GPU found"),
+        hint(r"(?<!Unsloth: )No NVIDIA GPU found"),
         hint(r"No NVIDIA graphics adapter found"),
         hint(r"You do not appear to have an NVIDIA GPU supported by"),
     ],

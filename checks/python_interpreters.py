@@ -23,6 +23,7 @@ _OWN_PACKAGES = r"\.local/lib/python\d\.\d+/site-packages/(torch|tensorflow|jax|
         sure(r"No Python at ['\"]"),
         sure(r"did not find executable at '"),
         sure(r"linked to non-existent Python interpreter|virtual environment found in \S+ seems to be broken"),
+        r"Failed to inspect Python interpreter from|Python interpreter not found at",
         r"(^|[\s'\"])\S+/bin/python\S*: No such file or directory",
         r"cannot execute: required file not found",
         r"error while loading shared libraries: libpython\d\S*: cannot open shared object file",

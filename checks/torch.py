@@ -43,6 +43,10 @@ from ._surroundings import MAC
         hint(rf"torch\.cuda\.is_available\(\)\)?{ANSWERS_FALSE}"),
         hint(r"\b(Is )?CUDA (is )?available\W{1,4}(False|No)\b"),
         hint(r"Torch is not able to use GPU"),
+        hint(r"torch\.cuda\.is_available\(\) should be True but is False|Unsloth: No NVIDIA GPU found"),
+        hint(r"no available devices found, must be one of|Unsloth currently only works on NVIDIA"),
+        hint(r"\bassert torch\.cuda\.is_available\(\)", beside=r"AssertionError"),
+        hint(r"(Error|Exception): .{0,60}\bCUDA is(n't| not) available\b", without=MAC),
         hint(r"Cannot access accelerator device when none is available"),
         hint(
             r"(?<![a-z_.-])(py)?torch(?![a-z]).{0,12}(?<![a-z])cpu(-only)? ?(version|build|wheel|版)",

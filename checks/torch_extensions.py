@@ -135,6 +135,7 @@ def _anew(build: FrameworkBuild, extension: Extension) -> str:
         sure(r"Requested CUDA version: .{0,60}Detected PyTorch CUDA version"),
         r"use bitsandbytes native library functionality but it's not available",
         r"name 'str2optimizer\d+bit' is not defined",
+        r"Unsloth: CUDA is not linked properly",
         sure(r"undefined symbol: c(get_\w+|quantize_\w+|dequantize_\w+|gemm\w+|adam\w+|igemm\w*|prefetch)\b"),
         r"'NoneType' object has no attribute 'c(adam\w+|get_\w+|quantize_\w+|dequantize_\w+|gemm\w+|igemm\w*)'",
         r"CUDA SETUP: (CUDA detection failed|Setup Failed|Something unexpected|Problem: The main issue)",
