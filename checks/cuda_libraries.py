@@ -36,6 +36,7 @@ _OF_MAJOR = (
         rf"\blib({_CUDA_LIBRARIES})\.so[.\d]*'? (=> |is |was |could )?not (be )?found",
         r"failed to open (lib)?nvrtc-builtins",
         r"nvrtc: error: failed to load builtins",
+        rf"Unable to dynamically load the \W{{0,2}}({_CUDA_LIBRARIES})\W{{0,2}} shared library",
         rf"third-party dynamic library \(({_CUDA_LIBRARIES})\d*_\d+",
         rf"Missing dependency: lib({_CUDA_LIBRARIES})\.so",
         r"CUDA 1\d\.x runtime libraries were not found in the LD_LIBRARY_PATH",

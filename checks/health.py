@@ -196,6 +196,7 @@ def other_xid(
         r"cudaError(IllegalAddress|LaunchFailure|MisalignedAddress|IllegalInstruction)\b",
         r"unspecified launch failure",
         hint(r"CUDA error:? (misaligned address|an illegal instruction was encountered|hardware stack error)"),
+        hint(r"Illegal address in CUDA queue"),
         hint(r"device-side assert triggered", without=r"Assertion `"),  # which says what is wrong in the program
         r"Graphics SM Warp Exception",
         r"MMU Fault: ENGINE \w+",
