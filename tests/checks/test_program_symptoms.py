@@ -22,7 +22,6 @@ MESSAGES = [
         "bitsandbytes.no-binary",
         "RuntimeError: No compatible CUDA binary found at /x/bitsandbytes/libbitsandbytes_cuda130.so",
     ),
-    ("bitsandbytes.no-binary", "CUDA SETUP: CUDA 10.0 not supported. Please use a different CUDA version."),
     ("container.shared-memory-small", "RuntimeError: unable to write to file </torch_1234_5678>"),
     ("cuda.arch-unsupported-by-nvcc", "RuntimeError: FlashInfer requires GPUs with sm75 or higher"),
     ("cuda.arch-unsupported-by-nvcc", "RuntimeError: SM 12.x requires CUDA >= 12.9."),
@@ -51,7 +50,6 @@ MESSAGES = [
     ),
     ("cuda.home-missing", "-- Looking for a CUDA compiler - NOTFOUND"),
     ("cuda.home-missing", "CMake Warning: Unable to find cudart library."),
-    ("cuda.home-missing", "fatal error: nvToolsExt.h: No such file or directory"),
     ("cuda.host-compiler-too-new", "/usr/include/c++/10/chrono:428:27: internal compiler error: Segmentation fault"),
     ("cuda.library-missing", "🚨 CUDA SETUP ERROR: Missing dependency: libcusparse.so.12 🚨"),
     ("cuda.library-missing", "nvrtc: error: failed to load builtins for compute_86."),
@@ -79,6 +77,11 @@ MESSAGES = [
     ("cuda.ptx-newer-than-driver", "RuntimeError: CUDA driver error: a PTX JIT compilation failed"),
     ("cuda.ptx-newer-than-driver", "CUDA_ERROR_INVALID_PTX: a PTX JIT compilation failed"),
     ("cudnn.version-mismatch", "[TRT] [W] TensorRT was linked against cuDNN 8.6.0 but loaded cuDNN 8.3.2"),
+    (
+        "cupy.headers-missing",
+        "ImportError: DLL load failed while importing runtime: The specified module could not be "
+        "found.\ncupy_backends.cuda.api",
+    ),
     ("driver.cuda-init-failed", "RuntimeError: CUDA error: initialization error"),
     ("driver.cuda-init-failed", "ggml_cuda_init: failed to initialize CUDA: (null)"),
     ("driver.cuda-init-failed", 'level=INFO source=gpu.go msg="no compatible GPUs were discovered"'),
@@ -99,13 +102,10 @@ MESSAGES = [
     ("driver.library-missing", "undefined reference to `cuMemCreate'"),
     ("driver.library-missing", "/usr/bin/ld: ../libggml-cuda.so: undefined reference to `cuDeviceGet'"),
     (
-        "driver.library-missing",
-        "RuntimeError: [/opt/dali/dali/core/dynlink_cuda.cc] Failed to load libcuda.so. Check your library paths",
-    ),
-    (
         "driver.not-installed",
         "ImportError: Could not find 'nvcuda.dll'. TensorFlow requires that this DLL be installed in a directory",
     ),
+    ("driver.not-installed", "nvcuda.dll not found. Could not load nvcuda.dll"),
     (
         "env.cuda-visible-devices",
         "RuntimeError: DeepSpeed JIT builder for 'fused_adam' found no CUDA devices. Set TORCH_CUDA_ARCH_LIST or",
@@ -133,6 +133,7 @@ MESSAGES = [
     ("health.application-xid", "CUDA error: misaligned address"),
     ("health.application-xid", "CUDA error: an illegal instruction was encountered"),
     ("health.application-xid", "CUDA error: hardware stack error"),
+    ("health.application-xid", "Illegal address in CUDA queue copy_from_device (integrator_shade_surface)"),
     ("jax.cpu-only", "RuntimeError: Backend 'cuda' is not in the list of known backends: ['cpu', 'tpu']."),
     (
         "jax.outdated-library",
@@ -192,13 +193,14 @@ MESSAGES = [
     ("python.extension-abi", "[sgl_kernel] CRITICAL: Could not load any common_ops library!"),
     ("python.extension-abi", "ImportError: /x/amp_C.cpython-38-x86_64-linux-gnu.so: undefined symbol:"),
     ("python.extension-abi", "RuntimeError: Not compiled with CUDA support"),
-    (
-        "python.extension-abi",
-        "ImportError: libtorch_cuda_cu.so: cannot open shared object file: No such file or directory",
-    ),
+    ("python.interpreter-missing", "Caused by: Python interpreter not found at `/x/.venv/bin/python3`"),
     (
         "python.no-wheel",
         "Distribution `torch==2.6.0+cu124 @ registry+https://download.pytorch.org/whl/cu124` can't be installed",
+    ),
+    (
+        "python.no-wheel",
+        "error: Distribution `triton==3.1.0 @ registry+https://pypi.org/simple` can't be installed because it",
     ),
     (
         "python.pin-broken",
@@ -255,7 +257,6 @@ MESSAGES = [
     ("torch.cpu-only", "RuntimeError: Cannot query CUDA device count without ATen_cuda library"),
     ("torch.cpu-only", "No CUDA runtime is found, using CUDA_HOME='/usr/local/cuda-11.8'"),
     ("torch.cpu-only", "RuntimeError: Distributed package doesn't have NCCL built in"),
-    ("torch.cpu-only", "ValueError: ProcessGroupNCCL is only supported with GPUs, no GPUs found!"),
     (
         "torch.no-kernels-for-gpu",
         "Found GPU0 Tesla T4 which requires CUDA_VERSION >= 10000 to\n     work properly, but your PyTorch "
