@@ -158,6 +158,7 @@ def _below(space: FreeSpace, limits: Mapping[str, int]) -> dict[str, int]:
         likely(rf"{_OF_PACKAGES}.{{0,200}}No space left on device", without=_OTHERS),
         likely(rf"No space left on device: *\W{{0,3}}{_OF_PACKAGES}", without=_OTHERS),
         likely(rf"^{_OF_NOBODY_ELSE}.*No space left on device", beside=_INSTALLING, without=_OTHERS),
+        likely(r"No space left on device\W+(run-parts: /etc/kernel|dpkg: error processing)"),  # a hook's own program
         hint(r"^\W*((fatal|error): )?No space left on device\W*$", without=_OTHERS),
         r"You don't have enough free space in /",
         r"more space needed on the \S+ filesystem",

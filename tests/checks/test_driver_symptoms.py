@@ -376,6 +376,12 @@ TEXTS = [
         "update-initramfs: failed for /boot/initrd.img-6.8.0",
     ),
     (
+        "packages.disk-full",
+        "OSError: [Errno 28] No space left on device\n"
+        "run-parts: /etc/kernel/postinst.d/zz-kernelstub exited with return code 1\n"
+        "dpkg: error processing package linux-image-6.16.3-76061603-generic (--configure):",
+    ),
+    (
         "container.shared-memory-small",
         "torch.multiprocessing: unable to write to file </torch_1_2>: No space left on device (28)",
     ),
