@@ -192,6 +192,8 @@ _FEW = 2  # a sensor may fail alone; a GPU that fails at more is sick
         r"\[Unknown Error\]",
         r"number of devices NVML returns is different than the number of devices in /dev",
         r"(?<!CUDA Version: )\bERR!",
+        hint(r"marked unhealthy:|marking device as unhealthy|Marking device \S+ as unhealthy"),
+        hint(r"cannot allocate unhealthy devices nvidia\.com/"),
     ],
 )
 def gpu_missing_in_nvml(

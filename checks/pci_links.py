@@ -26,6 +26,9 @@ _SOLDERED = ("Laptop", "Max-Q", "Mobile")
         r"available PCIe bandwidth, limited by .* PCIe x\d+ link",
         r"(nvidia|pcieport) [0-9a-f:.]+: (AER: )?PCIe Bus Error: severity=\w+.*type=(Physical|Data Link) Layer",
         hint(r"\b(at|only) (PCIe )?(\S+ )?x\d+ (instead|rather) (of|than)"),
+        r"PCIe replays per minute for GPU|host-side PCIe replay violation",
+        r"Bandwidth of GPU \d+ in direction .{1,60} did not exceed",
+        hint(r"\bnvidia [0-9a-f:.]+: (AER: )?(PCIe Bus Error: severity=Uncorrect|can't recover)"),
     ],
 )
 def link_degraded(
