@@ -36,7 +36,7 @@ _LABELS = {"docker": "Docker", "containerd": "containerd", "crio": "CRI-O", "pod
         hint(r"If this is a GPU node, did you (set|configure) the"),
         hint(r"nvidia-container-runtime did not terminate successfully"),
         sure(r"Command not found: nvidia-container-cli|nvidia-container-cli not found"),
-        r"/nvidia-container-runtime\S*: no such file or directory",
+        r"/nvidia-container-(runtime|toolkit)\S*: no such file or directory",
     ],
 )
 def toolkit_missing(
@@ -132,6 +132,7 @@ def _program_gone(engine: Engine) -> Finding:
         hint(r"unable to find any allocatable GPU resource|GPU resources are not (yet )?discovered by the node"),
         hint(r"requested number of devices unavailable for nvidia\.com/gpu|endpoint not found .{0,40}nvidia\.com/gpu"),
         hint(r"No devices found\. Waiting indefinitely"),
+        r"could not select device driver \W{0,2}cdi\b",
     ],
 )
 def runtime_not_configured(

@@ -128,6 +128,7 @@ def not_installed(
         r"Could not find any nv (files|libraries|binaries) on this host",
         r"failed to locate (driver libraries|libraries for driver version|versioned driver libraries)",
         r"failed to locate \W?lib(cuda|nvidia-ml)\.so",
+        r"configured with nvml functionality, but that lib wasn't found",
     ],
 )
 def library_missing(

@@ -105,6 +105,7 @@ def version_mismatch(
         r"Failed to bind NVLink SHARP \(NVLS\) Multicast memory",
         r"Failed to start nvidia-fabricmanager",
         hint(r"MNNVL \(cliqueSize \d+\) is available but not working"),
+        hint(r"Job for nvidia-fabricmanager\.service failed"),
     ],
 )
 def manager_not_ready(

@@ -241,6 +241,9 @@ _MPS_CODES = (805, 806, 807)  # CUDA_ERROR_MPS_CONNECTION_FAILED, _MPS_RPC_FAILU
         r"resources required to (create MPS client|support device connections) have been exhausted",
         r"MPS client has been terminated by the server|error checking MPS daemon health",
         r"failed to start NVIDIA MPS command",
+        likely(
+            r"Server \d+ exited with status [1-9]|Server encountered a fatal exception", beside=r"\bMPS\b|-mps-|/mps/"
+        ),
     ],
 )
 def mps_stale(

@@ -132,6 +132,8 @@ def _firmware_package(system: OperatingSystem, version: str) -> str:
         hint(r"None of the NVIDIA (devices|graphics adapters) were initialized"),
         hint(r"The NVIDIA probe routine failed for \d+ device"),
         hint(r"\bnvidia\b.{0,20}: probe (of [0-9a-f:.]+|with driver nvidia) failed with error"),
+        r"Failed to boot GSP\.|FSP boot cmds failed|FSP secure boot (GSP prechecks failed|partition timed out)",
+        r"Booter failed with non-zero error code|FSP Fuse Check Failure",
     ],
 )
 def rm_init_failed(

@@ -28,6 +28,8 @@ _GONE = ("health.fallen-off-bus", "driver.rm-init-failed")
         sure(r"_kgspLogRpcTimeout|\* GSP Timeout \*"),
         r"_issueRpc\w+: rpc\w+ (failed|timedout)",
         r"\bGSP\b.{0,40}\b(timed ?out|heartbeat|not respond)",
+        sure(r"=== GSP(-RM| core) unresponsive ==="),
+        r"GSP-CrashCat Report|GSP-RISCV instance \d+ .{1,20}fatal error",
     ],
 )
 def gsp_timeout(
@@ -78,6 +80,7 @@ def gsp_timeout(
         r"NVLink: (Link training failed for link|failed to train link)",
         r"NvLink errors found occur|over NVLink in a peer-to-peer test",
         r"BER \S+ exceeds minimum threshold on GPU|nvidia-uvm: NVLINK error encountered",
+        r"Failed to activate link\d+ on GPU\d|FAILED TO TRAIN CPU/SYSMEM LINKS",
     ],
 )
 def nvlink_error(

@@ -30,7 +30,7 @@ from ._scope import own_driver
         sure(r"CC version check failed"),
         sure(r"kernel was built with .{1,150}, but the current compiler version is"),
         r"Failed CC sanity check|does not appear to be able to create (object files|executables)",
-        hint(r"the compiler differs from the one used to build the kernel"),
+        hint(r"the compiler differs from the one used to build the kernel", beside=r"\berror\b|fail"),
     ],
 )
 def compiler_mismatch(

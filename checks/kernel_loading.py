@@ -29,6 +29,7 @@ from ._surroundings import UNREACHABLE, WSL
         r"\balias nvidia off",
         likely(r"prime-select query\W{1,12}intel\b", beside=UNREACHABLE),
         hint(r"prime-select (query )?intel|prime-select query .{0,12}\bintel"),
+        r"Is nvidia blacklisted\? yes",
     ],
 )
 def module_blacklisted(
@@ -115,6 +116,9 @@ def module_blacklisted(
         hint(r"Failed to query NVIDIA devices\. Please ensure that the NVIDIA device files"),
         hint(r"Failed to start NVIDIA Persistence Daemon"),
         hint(r"Unable to load the 'nvidia-drm' kernel module"),
+        r"(Failed to insert module|can't insert|can't load module) '?nvidia.{0,60}: (?!Key|Required|No such)",
+        likely(r"section size must match the kernel's built struct module size", beside=r"nvidia"),
+        hint(r"Is nvidia loaded\? no"),
     ],
 )
 def module_not_loaded(

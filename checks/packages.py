@@ -116,7 +116,7 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
     after=["packages.partial-upgrade", "packages.half-configured", "packages.two-branches"],
     symptoms=[
         r"you have held broken packages",
-        r"nvidia\S* : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)",
+        r"(nvidia\S*|\bcuda-\S+|\bcuda) : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)",
         likely(r"packages have unmet dependencies", beside=r"nvidia|\bcuda-"),
         likely(r"Unmet dependencies\. Try 'apt", beside=r"nvidia|\bcuda-"),
         likely(r"nothing provides \S*(nvidia|kmod)\S* needed by", beside=r"nvidia"),

@@ -35,6 +35,10 @@ _FALLEN_OFF = 79  # as an Xid
         hint(r"You do not appear to have an NVIDIA GPU"),
         hint(r"No devices were found"),
         r"NVRM: No NVIDIA PCI devices found|NVIDIA: no NVIDIA devices found",
+        likely(
+            r"Failed to insert module 'nvidia\S*: No such device",
+            without=r"Legacy drivers|already bound|not supported by",
+        ),
     ],
 )
 def no_gpu(

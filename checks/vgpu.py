@@ -24,7 +24,8 @@ from ._scope import own_driver
         sure(r"<license_status>Unlicensed"),
         sure(r"CUDA_ERROR_DEVICE_NOT_LICENSED|cudaErrorDeviceNotLicensed|doesn't have (a )?valid Grid license"),
         r"License acquisition failed",
-        r"nvidia-gridd(\[\d+\])?: .{0,80}(\bfail(ed|ure)\b|\berror\b|expired|not found|unlicensed|unable to|mismatch)",
+        r"nvidia-gridd(\[\d+\])?: (?!Failed to open file \S*gridd\.conf).{0,80}"
+        r"(\bfail(ed|ure)\b|\berror\b|expired|not found|unlicensed|unable to|mismatch)",
         sure(r"does not currently have a valid (vGPU|GRID) license"),
     ],
 )
