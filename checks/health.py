@@ -198,6 +198,9 @@ def other_xid(
     ],
     symptoms=[
         r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(8|11|13|25|31|32|43|45|68|69|80)\b",
+        # Copy engines, video and picture decoders, optical flow.
+        r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(39|4[01]|60|7[0-2]|7[5-7]|8[2-6]|8[89]|9[6-9]|10[0-5])\b",
+        r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(12[6-9]|13[0-5]|139)\b",
         r"an illegal memory access was encountered",
         r"CUDA_ERROR_(ILLEGAL_ADDRESS|LAUNCH_FAILED|MISALIGNED_ADDRESS|ILLEGAL_INSTRUCTION|ASSERT)",
         r"cudaError(IllegalAddress|LaunchFailure|MisalignedAddress|IllegalInstruction)\b",

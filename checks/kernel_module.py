@@ -136,7 +136,8 @@ def headers_missing(
         hint(r"NVML_?ERROR_DRIVER_?NOT_?LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
         hint(r"nvml vram init failure: 9\b"),
         hint(r"Failed to (load|initialize) the NVIDIA kernel module"),
-        hint(r"ERROR_DRIVER_NOT_LOADED|/proc/driver/nvidia\S*: no such file"),
+        hint(r"(ERROR_|NVMLError_)DRIVER_?NOT_?LOADED|nvmlInit\S* failed: Driver Not Loaded"),
+        hint(r"NVIDIA driver is not (loaded|running)|/proc/driver/nvidia\S*: no such file"),
     ],
 )
 def module_missing(

@@ -125,7 +125,7 @@ def _number(answer: NvmlGpu | None, field: str) -> int | None:
     symptoms=[
         r"AMD-Vi: Event logged \[IO_PAGE_FAULT",
         r"DMAR: \[DMA (Read|Write)[^]]*\] Request device \[[0-9a-fx:.]+\].*fault",
-        r"P2P is disabled between connected GPUs",
+        r"P2P is disabled between (NVLINK )?connected GPUs",
         r"ACSCtl:.*(ReqRedir|CmpltRedir)\+",
         r"NCCL_P2P_DISABLE=1\b.{0,60}\b(works?|fix\w*|helps?|solv\w*)\b",
         r"\b(works?|fix\w*|helps?|solv\w*|only)\b.{0,40}\bNCCL_P2P_DISABLE=1",

@@ -163,6 +163,14 @@ TEXTS = [
         "NCCL WARN Error: failed to extend /dev/shm/nccl-DQ8jUv to 33030532 bytes, error: Cannot allocate memory (12)",
     ),
     ("devices.nodes-missing", "slurmd: fatal: can't stat gres.conf file /dev/nvidia3: No such file"),
+    ("health.application-xid", "NVRM: Xid (PCI:0000:3b:00): 39, pid=1234, name=python3, Ch 00000008"),
+    ("nccl.init-failed", "NCCL WARN NET/Socket : no interface found"),
+    (
+        "nccl.init-failed",
+        "NCCL WARN NET/IB: Got completion from peer 10.0.0.2<48123> with status=IBV_WC_RETRY_EXC_ERR(12)",
+    ),
+    ("pci.p2p-blocked", "NCCL WARN P2P is disabled between NVLINK connected GPUs 0 and 1."),
+    ("kernel.module-missing", "NCCL WARN nvmlInit_v2() failed: Driver Not Loaded"),
     ("wsl.host-too-old", "failed to find NVIDIA driver store path: no driver store path found"),
 ]
 
