@@ -23,6 +23,13 @@ from ._container_host import HostDriver, host_driver, on_the_host
         r"(mount|stat)\S* .*lib\w*(cuda|nvidia)[\w-]*\.so\.\d{3}\.\d+\S* ?.*no such file or directory",
         hint(r"failed to discover GPU vendor from CDI"),
         r"stat nvidia\.com/gpu=\S+: no such file or directory",
+        r"could not resolve CDI devices|Refreshing the CDI registry generated errors",
+        r"nvidia-cdi-hook\S*: (executable file not found|no such file)",
+        r"failed to (load|read|parse) CDI spec",
+        r"while adding custom device \W{0,2}nvidia\.com/gpu",
+        r"(stat|mounting) \W?\S*/nvidia-(persistenced|smi|debugdump|cuda-mps)\S*: no such file",
+        r"(mounting|fulfil mount request:? open|stat) \W?\S*libnvidia-[\w-]+\.so\S* ?.{0,200}no such file",
+        r"mount\w* .{0,40}/firmware/nvidia/\S+\.bin.{0,200}no such file",
     ],
 )
 def cdi_stale(

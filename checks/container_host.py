@@ -35,6 +35,8 @@ _LABELS = {"docker": "Docker", "containerd": "containerd", "crio": "CRI-O", "pod
         r"Unable to locate package nvidia-(container-toolkit|docker2)",
         hint(r"If this is a GPU node, did you (set|configure) the"),
         hint(r"nvidia-container-runtime did not terminate successfully"),
+        sure(r"Command not found: nvidia-container-cli|nvidia-container-cli not found"),
+        r"/nvidia-container-(runtime|toolkit)\S*: no such file or directory",
     ],
 )
 def toolkit_missing(
@@ -120,6 +122,17 @@ def _program_gone(engine: Engine) -> Finding:
         r"RuntimeHandler \"?nvidia\"? not supported",
         r"could not load NVML library",
         hint(r"Insufficient nvidia\.com/gpu"),
+        r"no runtime binary found from candidate list",
+        sure(r"runtime handler \W{0,2}nvidia\W{0,2} (is )?not (supported|found)"),
+        sure(r"RuntimeClass\S* \W{0,2}nvidia\W{0,2} not found"),
+        r"Incompatible (strategy|platform) detected",
+        r"NVIDIA Container Runtime Hook directly \(e\.g\. .{1,60}\) is not supported",
+        r"error validating toolkit installation",
+        hint(r"\btoolkit is not ready\b"),
+        hint(r"unable to find any allocatable GPU resource|GPU resources are not (yet )?discovered by the node"),
+        hint(r"requested number of devices unavailable for nvidia\.com/gpu|endpoint not found .{0,40}nvidia\.com/gpu"),
+        hint(r"No devices found\. Waiting indefinitely"),
+        r"could not select device driver \W{0,2}cdi\b",
     ],
 )
 def runtime_not_configured(
@@ -213,6 +226,7 @@ def _not_told(engine: Engine, meaning: str, severity: Severity = Severity.ERROR)
         # An engine without root's rights may not: there no-cgroups is to be true.
         r"nvidia-container-cli: .{0,200}bpf_prog_query\(BPF_CGROUP_DEVICE\) failed",
         r"nvidia-container-cli: .{0,60}cgroup subsystem devices not found",
+        r"nvidia-container-cli: .{0,120}(devices cgroup|cgroup version|cgroup mount path|devices\.allow)",
     ],
 )
 def no_cgroups(confinement: Confinement, engines: ContainerEngines, toolkit: ContainerToolkit) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ _REBUILD += "handed in when the container is started with its GPU."
         likely(r"Mismatching nvidia kernel module loaded", beside=CONTAINER),
         sure(r"unable to make backup link of '\S*lib(cuda|nvidia)\S*' .{0,80}cross-device link"),
         sure(r"mount error: file creation failed: .{1,200}\.so\S*: file exists"),
+        sure(r"mount error: file creation failed: \S*/nvidia-[\w-]+: file exists"),
     ],
 )
 def driver_baked_in(
@@ -110,6 +111,7 @@ def _is_foreign(library: DriverLibrary, loaded: LoadedDriver) -> bool:
         sure(r"please update your driver to a newer version, or use an earlier cuda container"),
         sure(r"This container was built for NVIDIA Driver Release \S+ or later, but"),
         sure(r"was detected and compatibility mode is UNAVAILABLE"),
+        sure(r"unsatisfied condition: (cuda|driver|brand|arch)\b"),
     ],
 )
 def requires_newer_driver(

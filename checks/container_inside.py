@@ -111,6 +111,9 @@ def no_gpu_requested(
         sure(r"NVIDIA_VISIBLE_DEVICES ?[=:] ?['\"]?(void|none)\b", beside=NO_GPU),
         r"nvidia-container-cli: device error: \S+ unknown device",
         hint(r"Found no NVIDIA driver on your system", beside=r"NVIDIA_VISIBLE_DEVICES"),
+        r"nvidia-container-cli: device error: .{0,20}unknown device",
+        r"Ignoring (devices requested|request) by environment variable\(s\) in unprivileged container",
+        r"NVIDIA_VISIBLE_DEVICES must be set or no GPUs will be available",
     ],
 )
 def visible_devices_void(
@@ -168,6 +171,7 @@ def visible_devices_void(
         ),
         sure(r"Cannot load lib(nvidia-encode|nvcuvid)\.so", beside=CONTAINER),
         sure(r"lib(nvidia-encode|nvcuvid)\.so\.1: cannot open", beside=CONTAINER),
+        r"(unsupported|unknown NVIDIA) driver capability",
     ],
 )
 def driver_capabilities(
@@ -245,6 +249,7 @@ _UNKNOWN, _OPERATING_SYSTEM = 999, 17  # of nvmlReturn_t
         hint(r"Failed to initialize NVML: Unknown Error"),
         hint(NO_GPU, beside=LATER),
         likely(RESTART_HELPS, beside=r"\b[GC]PU|cuda|nvidia"),
+        r"Failed to create symlinks under /dev/char",
     ],
 )
 def cgroup_access_lost(

@@ -43,6 +43,7 @@ def _with_gpu(confinement: Confinement, nodes: DeviceNodes | Unavailable) -> int
         r"No space left on device:? '?/dev/shm/",
         likely(r"\bSIGBUS\b|\bBus error\b", beside=r"\bncclShm\w+"),
         hint(r"\bBus error\b", beside=CONTAINER),
+        r"NCCL WARN Error: (Could not map|failed to (extend|create)) .{0,30}/dev/shm/nccl-",
     ],
 )
 def shared_memory_small(

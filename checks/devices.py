@@ -41,6 +41,7 @@ _GIVE_GPU = (
         hint(r"Failed to query NVIDIA devices\. Please ensure that the NVIDIA device files"),
         hint(r"Waiting for gres\.conf file /dev/nvidia"),
         r"/dev/nvidia(0|ctl|\*)\S* (is|are|was|were)? ?(missing|not there|not present|does(n't| not) exist)",
+        r"can't stat gres\.conf file \W?/dev/nvidia",
     ],
 )
 def nodes_missing(

@@ -37,6 +37,8 @@ from ._surroundings import CONTAINER, DESKTOP, HOST_WORKS, SNAP, WSL
         hint(r"libcuda\.so\.1: cannot open shared object file", without=CONTAINER),
         hint(r"CUDA driver library cannot be found"),
         hint(r"nvidia-container-cli: initialization error: load library failed: libnvidia-ml", without=HOST_WORKS),
+        hint(r"failed to find an executable 'nvidia-smi' on the host|failed to locate nvidia-smi"),
+        hint(r"error validating driver|failed to validate the driver, retrying"),
     ],
 )
 def not_installed(
@@ -124,6 +126,9 @@ def not_installed(
         hint(r"libnvidia-ml\.so(\.1)?: cannot open shared object file"),
         hint(r"CUDA Version: (N/A|ERR!)"),
         r"Could not find any nv (files|libraries|binaries) on this host",
+        r"failed to locate (driver libraries|libraries for driver version|versioned driver libraries)",
+        r"failed to locate \W?lib(cuda|nvidia-ml)\.so",
+        r"configured with nvml functionality, but that lib wasn't found",
     ],
 )
 def library_missing(

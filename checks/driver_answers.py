@@ -192,6 +192,9 @@ _FEW = 2  # a sensor may fail alone; a GPU that fails at more is sick
         r"\[Unknown Error\]",
         r"number of devices NVML returns is different than the number of devices in /dev",
         r"(?<!CUDA Version: )\bERR!",
+        hint(r"device marked unhealthy|marking device as unhealthy|Marking device \S+ as unhealthy"),
+        hint(r"cannot allocate unhealthy devices nvidia\.com/"),
+        hint(r"gres/gpu.{0,40} lower than configured \([1-9]\d* <"),
     ],
 )
 def gpu_missing_in_nvml(

@@ -42,7 +42,7 @@ _REBOOT = "Reboot; or, if nothing uses the GPU, reload the module (`gpudoctor fi
         likely(r"NVML library version: \d+", without=rf"{REBOOTED}|{HOST_WORKS}"),
         likely(r"Mismatching nvidia kernel module loaded", without=CONTAINER),
         sure(r"kernel version \S+ does not match DSO version", without=REBOOTED),
-        r"NVML_ERROR_LIB_RM_VERSION_MISMATCH",
+        r"ERROR_LIB_RM_VERSION_MISMATCH",
         r"RM has detected an NVML/RM version mismatch",
         r"nvml vram init failure: 18\b",
         hint(r"Driver/library version mismatch"),

@@ -139,6 +139,7 @@ def _and_more(number: int) -> str:
         hint(r"No NVIDIA GPU detected", beside=r"cudf|cuml|rapids"),
         hint(r"You requested gpu: .{0,60}But your machine only has: \[\d"),
         hint(r"only supported with GPUs, no GPUs found|no supported devices found for platform CUDA"),
+        r"Make sure CUDA_VISIBLE_DEVICES is not preventing visibility|find a corresponding CUDA device for GPU",
     ],
 )
 def cuda_visible_devices(

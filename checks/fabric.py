@@ -98,6 +98,14 @@ def version_mismatch(
             without=r"NV_WARN_NOTHING_TO_DO|t match with (the )?driver version",
         ),
         likely(r"\b(error|code|return(s|ed)|cuInit)\W{1,3}802\b|\[802\] Call to cu", beside=r"cuda|cuInit|nvidia"),
+        sure(r"the NVLink fabric is not ready"),
+        r"Fabric State is (?!Completed)\w|Ensure (that the )?Fabric ?Manager is running",
+        r"Fabric Manager \(Cluster UUID: .{1,100}\): (?!Completed)\w",
+        r"\bcuInit\S* (failed|returned)\D{0,20}802\b",
+        r"Failed to bind NVLink SHARP \(NVLS\) Multicast memory",
+        r"Failed to start nvidia-fabricmanager",
+        hint(r"MNNVL \(cliqueSize \d+\) is available but not working"),
+        hint(r"Job for nvidia-fabricmanager\.service failed"),
     ],
 )
 def manager_not_ready(

@@ -26,6 +26,8 @@ from ._scope import own_driver
             r"No CUDA GPUs are available|no CUDA-capable device|CUDA_ERROR_NO_DEVICE",
             beside=r"MIG( mode)?( is)? (now )?enabled|Enabled MIG Mode|MIG Mode Current : Enabled|mig\.mode\.current",
         ),
+        hint(r"must be configured with the same migEnabled|more than one MIG device type present"),
+        hint(r"Unable to create a GPU instance on GPU"),
     ],
 )
 def mig_no_instances(nvml: Nvml, cuda: Cuda | Unavailable, confinement: Confinement) -> Iterator[Finding | Undecided]:
@@ -109,6 +111,7 @@ def _mig_to_come(gpu: NvmlGpu) -> Finding:
         hint(r"nvidia-smi\b.{0,30}\btak(es|ing)\b.{0,20}(\d ?s\b|sec|minute|long)"),
         hint(r"\bfirst (CUDA call|call|cuInit|use of the GPU)\b.{0,30}\btak(es|ing)\b.{0,20}(\d ?s\b|sec|minute|long)"),
         likely(r"driver rpc error: timed out"),
+        r"Persistence mode for GPU \d+ is disabled",
     ],
 )
 def persistence_off(

@@ -37,6 +37,8 @@ _REBOOTS = ("node_reboot", "system_reboot")
         r"GPU recovery action changed from .* to 0x[12467]\b",
         r"GPU Recovery Action\s*: *(GPU )?(Reset|Reboot|Node Reboot|System Reboot|Drain and Reset|Bus Reset)",
         r"(Reset Required|Drain and Reset Recommended)\s*: *Yes",
+        sure(r"Recovery action: \d+ \((GPU_RESET|DRAIN_AND_RESET|NODE_REBOOT|DRAIN_P2P)\)"),
+        r"MIG mode is in pending (enable|disable) state",
     ],
 )
 def reset_required(

@@ -32,6 +32,7 @@ _MPS_SERVER = "nvidia-cuda-mps"  # cut to the 15 characters that the kernel keep
         r"cudaErrorDevices?Unavailable",
         hint(r"Compute Mode\s*: (Exclusive_Process|Exclusive_Thread|Prohibited)"),
         likely(r"\b(error|code|returned)\W{1,3}46\b", beside=r"cuda|cuInit"),
+        sure(r"exclusive-thread device already in use by a different thread"),
     ],
 )
 def compute_mode_exclusive(
@@ -236,6 +237,13 @@ _MPS_CODES = (805, 806, 807)  # CUDA_ERROR_MPS_CONNECTION_FAILED, _MPS_RPC_FAILU
         sure(r"cudaErrorMps(ConnectionFailed|RpcFailure|ServerNotReady)"),
         sure(r"Cannot find MPS control daemon process"),
         likely(r"\bMPS (daemon|server|control daemon) (was killed|is gone|died|crashed|is dead)"),
+        sure(r"CUDA_ERROR_MPS_\w+|cudaErrorMps[A-Z]\w+"),
+        r"resources required to (create MPS client|support device connections) have been exhausted",
+        r"MPS client has been terminated by the server|error checking MPS daemon health",
+        r"failed to start NVIDIA MPS command",
+        likely(
+            r"Server \d+ exited with status [1-9]|Server encountered a fatal exception", beside=r"\bMPS\b|-mps-|/mps/"
+        ),
     ],
 )
 def mps_stale(

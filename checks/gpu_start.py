@@ -24,6 +24,7 @@ from ._scope import nothing_in_snaps, own_driver
         sure(r"gsp\w*\.bin failed with error -2"),
         sure(r"firmware: failed to load nvidia/\S+/gsp"),
         hint(r"Cannot initialize GSP firmware RM"),
+        r"RmFetchGspRmImages: No firmware image found",
     ],
 )
 def gsp_firmware_missing(
@@ -120,6 +121,19 @@ def _firmware_package(system: OperatingSystem, version: str) -> str:
         r"rm_init_adapter(\(\d+\))? failed",
         hint(r"Failed to allocate NvKmsKapiDevice"),
         hint(r"No devices were found"),
+        r"bailing out of RmInitAdapter|osVerifySystemEnvironment failed, bailing",
+        r"\*\*\* Cannot (attach (bc )?gpu|(pre-)?initialize the device|load state into the device)",
+        r"\brm_init_(private_state|rm)\(\) failed",
+        r"unexpected WPR2 already up|failed to wait for GFW_BOOT|GSP failed to halt with GFW_BOOT",
+        r"the GPU (is likely|may be) in a bad state and may need to be reset",
+        r"RmInitAdapter: (Cannot initialize (GSP|DCE) firmware RM|GSP-RM proxy boot command failed)",
+        r"cannot bootstrap riscv/gsp",
+        r"NVRM: .{0,40}failed to map (GPU )?registers",
+        hint(r"None of the NVIDIA (devices|graphics adapters) were initialized"),
+        hint(r"The NVIDIA probe routine failed for \d+ device"),
+        hint(r"\bnvidia\b.{0,20}: probe (of [0-9a-f:.]+|with driver nvidia) failed with error"),
+        r"Failed to boot GSP\.|FSP boot cmds failed|FSP secure boot (GSP prechecks failed|partition timed out)",
+        r"Booter failed with non-zero error code|FSP Fuse Check Failure",
     ],
 )
 def rm_init_failed(

@@ -98,6 +98,8 @@ def open_module_required(
         sure(r"nvidia\.ko because it does not include the required GPU"),  # a line alone, as grep lets it through
         r"'(kernel-)?open' kernel modules are incompatible with the GPU",
         r"RmInitAdapter failed! \(0x24:0x72:",
+        r"open GPU kernel modules are supported on some GPUs in this system, and unsupported on others",
+        r"is unlikely to support the open GPU kernel modules",
     ],
 )
 def open_module_unsupported(
@@ -155,6 +157,8 @@ def open_module_unsupported(
         hint(r"(?<!Unsloth: )No NVIDIA GPU found"),
         hint(r"No NVIDIA graphics adapter found"),
         hint(r"You do not appear to have an NVIDIA GPU supported by"),
+        sure(r"NVRM: ignoring the legacy GPU"),
+        hint(r"None of the NVIDIA (devices|graphics adapters) were initialized"),
     ],
 )
 def gpu_needs_legacy_branch(

@@ -21,13 +21,15 @@ _GONE = ("health.fallen-off-bus", "driver.rm-init-failed")
     symptoms=[
         sure(r"Timeout after \d+s of waiting for RPC response from GPU\d+ GSP"),
         sure(r"Timeout waiting for RPC from GSP"),
-        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(119|120)\b"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(119|120)\b"),
         sure(r"GSP_RPC_TIMEOUT"),
         sure(r"_kgspIsHeartbeatTimedOut|GSP RM heartbeat timed out"),
         sure(r"_kgspRpcRecvPoll\b"),
         sure(r"_kgspLogRpcTimeout|\* GSP Timeout \*"),
         r"_issueRpc\w+: rpc\w+ (failed|timedout)",
         r"\bGSP\b.{0,40}\b(timed ?out|heartbeat|not respond)",
+        sure(r"=== GSP(-RM| core) unresponsive ==="),
+        r"GSP-CrashCat Report|GSP-RISCV instance \d+ .{1,20}fatal error",
     ],
 )
 def gsp_timeout(
@@ -68,12 +70,17 @@ def gsp_timeout(
     "health.nvlink-error",
     after=_GONE,
     symptoms=[
-        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(74|136|137|14[4-9]|150|155)\b"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(74|136|137|14[4-9]|150|155)\b"),
         sure(r"NVLink: [Ff]atal error detected on link"),
         sure(r"SXid \([^)]+\): \d+, Fatal"),
         r"\bNvLink (link|port) \d+ is currently down|\bNvLink \d+ is down\b|\bNvLink errors on GPU \d+",  # DCGM
         r"\b(?<!non)fatal (errors on NvSwitch \d+|NvSwitch SXID)|Only \d+ NvLinks are up out of the expected",
         sure(r"CUDA_ERROR_NVLINK_UNCORRECTABLE|cudaErrorNvlinkUncorrectable|uncorrectable NVLink error"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(108|166|170)\b"),
+        r"NVLink: (Link training failed for link|failed to train link)",
+        r"NvLink errors found occur|over NVLink in a peer-to-peer test",
+        r"BER \S+ exceeds minimum threshold on GPU|nvidia-uvm: NVLINK error encountered",
+        r"Failed to activate link\d+ on GPU\d|FAILED TO TRAIN CPU/SYSMEM LINKS",
     ],
 )
 def nvlink_error(
@@ -139,7 +146,7 @@ def nvlink_error(
     severity=Severity.WARNING,
     after=[*_GONE, "health.gsp-timeout", "health.ecc-uncorrectable", "health.row-remap", "health.nvlink-error"],
     symptoms=[
-        r"\bXid(?: \([^)]+\)| error| code)?:? ?(46|61|62|109|110|143|156|157|158|167|168|169|173|175)\b",
+        r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(46|61|62|109|110|143|156|157|158|167|168|169|173|175)\b",
     ],
 )
 def other_xid(
@@ -190,7 +197,10 @@ def other_xid(
         "health.other-xid",
     ],
     symptoms=[
-        r"\bXid(?: \([^)]+\)| error| code)?:? ?(8|11|13|25|31|32|43|45|68|69|80)\b",
+        r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(8|11|13|25|31|32|43|45|68|69|80)\b",
+        # Copy engines, video and picture decoders, optical flow.
+        r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(39|4[01]|60|7[0-2]|7[5-7]|8[2-6]|8[89]|9[6-9]|10[0-5])\b",
+        r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(12[6-9]|13[0-5]|139)\b",
         r"an illegal memory access was encountered",
         r"CUDA_ERROR_(ILLEGAL_ADDRESS|LAUNCH_FAILED|MISALIGNED_ADDRESS|ILLEGAL_INSTRUCTION|ASSERT)",
         r"cudaError(IllegalAddress|LaunchFailure|MisalignedAddress|IllegalInstruction)\b",

@@ -24,6 +24,7 @@ _LOAD = 10  # percent of the time with a kernel on the GPU; below it clocks come
         r"\b(clocks? (event|throttling) due to|there were) thermal violations?\b",  # DCGM's health and diag
         hint(r"\bthermal(ly)? throttl|throttl\w+ (because|due)\b.{0,30}(heat|temperature)"),
         hint(r"HW Slowdown\s*: Active"),
+        r"Thermal violations totaling|Temperature \d+ of \S+ \d+ exceeded user-specified maximum",
     ],
 )
 def thermal_throttle(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement) -> Iterator[Finding]:
@@ -64,6 +65,7 @@ def thermal_throttle(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confi
         r"HwPowerBrakeSlowdown",
         r"\bclocks? (event|throttling) due to power violation",
         hint(r"HW Slowdown\s*: Active"),
+        r"did not reach desired power minimum|Enforced power limit on GPU \d+ set to .{1,20} too low",
     ],
 )
 def power_throttle(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confinement) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from gpudoctor import (
     Unavailable,
     Undecided,
     check,
+    hint,
     likely,
     sure,
 )
@@ -43,10 +44,14 @@ _FOR_THE_VENDOR = "Its memory has no spare rows left there: it is a GPU for the 
         sure(r"uncorrectable ECC error"),
         sure(r"CUDA_ERROR_ECC_UNCORRECTABLE|cudaErrorECCUncorrectable"),
         sure(r"uncorrectable double bit error"),
-        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(48|94|95|140|171|172)\b"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(48|94|95|140|171|172)\b"),
         sure(r"(Contained|Uncontained): .{1,60} RST: "),
         r"double.bit ECC error",
         likely(r"\b(error|code|returned)\W{1,3}214\b", beside=r"cuda"),
+        r"nvidia-uvm: ECC error encountered|GPU had (a contained|an uncontained) error",
+        r"SRAM Threshold (Count exceeded|Exceeded\s*: Yes)|uncorrectable SRAM error",
+        r"\d faulty memory elements on GPU|memory mismatch was detected on GPU",
+        r"\d NaN-value memory elements on GPU|miscompare failure in the L1 cache",
     ],
 )
 def ecc_uncorrectable(
@@ -117,7 +122,7 @@ def _memory_finding(
     symptoms=[
         sure(r"Row Remapper: "),
         sure(r"Dynamic Page Retirement: "),
-        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?(63|64|92)\b"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?(63|64|92)\b"),
         sure(r"Remapping Failure Occurred\s*: Yes"),
         sure(r"^Pending\s*: Yes", beside=r"Remapped Rows"),
         sure(r"Pending Page Blacklist\s*: Yes"),
@@ -125,6 +130,9 @@ def _memory_finding(
         r"\brow.remap\w*\b.{0,30}(fail|pending)",
         r"pending retired page has been detected|pending page retirements together with a DBE",
         r"uncorrectable memory errors and \d+ rows were remapped",
+        r"\d or more retired pages have been detected|excess of \d+ retired pages",
+        r"exceeded uncorrectable row remap limit",
+        hint(r"More than \d+ single-bit ECC error"),
     ],
 )
 def row_remap(

@@ -39,6 +39,7 @@ _ERRORS = r"(fatal )?error|错误|錯誤|エラー|오류|erreur|Fehler|ошиб
         r"BUILD_EXCLUSIVE directive which does not match this kernel",
         likely(r"Bad return status for module build on kernel", without=OTHER_BUILD_FAULTS),
         likely(r"\(bad exit status: \d+\)", beside=r"nvidia", without=OTHER_BUILD_FAULTS),
+        r"\bautoinstall (on|of) \S+ was skipped for( module\(s\))? nvidia",
     ],
 )
 def driver_too_old_for_kernel(confinement: Confinement, without: KernelsWithoutModule, dkms: Dkms) -> Iterator[Finding]:
@@ -98,6 +99,24 @@ def driver_too_old_for_kernel(confinement: Confinement, without: KernelsWithoutM
         hint(
             r"\bdkms (fails?|failed|cannot|can't|could not|couldn't|is unable) (to )?(build|compile)", beside=r"nvidia"
         ),
+        r"failed for module\(s\) .{0,60}\bnvidia",
+        r"\bBuild of nvidia\S* failed for",
+        likely(r"Could not find module source directory", beside=r"nvidia"),
+        r"The module/version combo: nvidia\S* is not located in the DKMS tree",
+        likely(r"Install Failed \(depmod problems\)", beside=r"nvidia"),
+        r"Aborting build of module nvidia|\bnvidia\S* autoinstall failed due to missing dependencies",
+        r"\bnvidia\S* kernel module failed to build",
+        r"Failed to register the NVIDIA kernel modules with DKMS",
+        r"Failed (Xen|PREEMPT_RT|DOM0|vGPU on KVM) sanity check",
+        r"NVIDIA driver does not (currently )?support (real-time|Xen) kernels",
+        r"driver does not support kernels older than Linux",
+        r"You do not appear to have libc header files installed",
+        r"Unable to find the development tool .(?!cc|gcc)\w",
+        likely(r"Unable to link kernel module", beside=r"nvidia"),
+        r"/etc/kernel/\w+\.d/dkms exited with return code",
+        likely(r"Some kmods were ignored or failed to build or install", beside=r"nvidia"),
+        hint(r"Some kmods were ignored or failed to build or install"),
+        hint(r"One or more modules failed to install during autoinstall"),
     ],
 )
 def module_build_failed(

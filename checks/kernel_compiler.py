@@ -17,8 +17,8 @@ from ._scope import own_driver
     severity=Severity.ERROR,
     symptoms=[
         sure(
-            r"unrecognized command.line option .-(ftrivial-auto-var-init|fzero-call-used-regs|fmin-function-alignment|"
-            r"mharden-sls|mindirect-branch-cs-prefix|mretpoline-external-thunk|mllvm|fsplit-lto-unit)"
+            r"unrecognized (command.line option|argument in option) .-(ftrivial-auto-var-init|fzero-call-used-regs|"
+            r"fmin-function-alignment|mharden-sls|mindirect-branch-cs-prefix|mretpoline-external-thunk|mfunction-return|mllvm|fsplit-lto-unit)"
         ),
         sure(r"cc_version_check"),
         sure(r"Compiler version check failed"),
@@ -28,6 +28,9 @@ from ._scope import own_driver
         r"Unable to find the development tool .(cc|gcc)\b",
         hint(r"\b(gcc|cc|clang)(-\d+)?: (command )?not found", beside=r"dkms|nvidia"),
         sure(r"CC version check failed"),
+        sure(r"kernel was built with .{1,150}, but the current compiler version is"),
+        r"Failed CC sanity check|does not appear to be able to create (object files|executables)",
+        hint(r"the compiler differs from the one used to build the kernel", beside=r"\berror\b|fail"),
     ],
 )
 def compiler_mismatch(

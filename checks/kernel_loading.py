@@ -29,6 +29,7 @@ from ._surroundings import UNREACHABLE, WSL
         r"\balias nvidia off",
         likely(r"prime-select query\W{1,12}intel\b", beside=UNREACHABLE),
         hint(r"prime-select (query )?intel|prime-select query .{0,12}\bintel"),
+        r"Is nvidia blacklisted\? yes",
     ],
 )
 def module_blacklisted(
@@ -97,8 +98,10 @@ def module_blacklisted(
     symptoms=[
         r"could not insert '?nvidia([-_](current|drm|modeset)\S*)?'?: (?!Key was rejected|Required key|No such device)",
         hint(r"could not insert '?nvidia\S*: No such device"),
+        r"could not insert module \S*nvidia\S*: (Invalid module format|Unknown symbol|Invalid argument|No such file)",
+        r"\bnvidia\w*: (disagrees about version of symbol module_layout|Unknown symbol (drm|vm|pci|dma|acpi)_\w+)",
         r"nvidia: disagrees about version of symbol",
-        r"nvidia: version magic .* should be",
+        r"\bnvidia\w*: version magic .* should be",
         r"ERROR: NVIDIA driver is not loaded",
         hint(
             r"kernel driver does not appear to be running on this host", without=r"docker|podman|kubernetes|\bpods?\b"
@@ -107,10 +110,15 @@ def module_blacklisted(
         hint(r"could(n't| not) communicate with the NVIDIA driver"),
         hint(r"NVML_?ERROR_DRIVER_?NOT_?LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
         hint(r"Failed to (load|initialize) the NVIDIA kernel module"),
-        hint(r"Unable to load the kernel module 'nvidia"),
+        hint(
+            r"Unable to load the (kernel module 'nvidia|'nvidia\S* kernel module)|could not load kernel module nvidia$"
+        ),
         hint(r"Failed to query NVIDIA devices\. Please ensure that the NVIDIA device files"),
         hint(r"Failed to start NVIDIA Persistence Daemon"),
         hint(r"Unable to load the 'nvidia-drm' kernel module"),
+        r"(Failed to insert module|can't insert|can't load module) '?nvidia.{0,60}: (?!Key|Required|No such)",
+        likely(r"section size must match the kernel's built struct module size", beside=r"nvidia"),
+        hint(r"Is nvidia loaded\? no"),
     ],
 )
 def module_not_loaded(

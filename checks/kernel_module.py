@@ -32,7 +32,7 @@ from ._surroundings import NEW_KERNEL, SECURE_BOOT_OFF, UNREACHABLE, WSL
         sure(r"Neither the '\S+' nor the '\S+' kernel header file exists"),
         sure(r"kernel source path '\S+' (does not exist|is invalid)"),
         # The driver's container, which installs them for the kernel of the node.
-        likely(r"Could not (resolve|locate) Linux kernel version", beside=r"nvidia"),
+        r"Could not (resolve|locate) Linux kernel version",
         r"Unable to find a match: .{0,80}kernel-(headers|devel)",
         sure(r"Could not find files needed to compile modules for"),
         r"The Module\.symvers file is missing",
@@ -45,6 +45,9 @@ from ._surroundings import NEW_KERNEL, SECURE_BOOT_OFF, UNREACHABLE, WSL
         r"target not found: linux\S*-headers",
         likely(r"Bad return status for module build on kernel", beside=r"(/build|autoconf\.h): No such file"),
         hint(r"NVIDIA-SMI has failed because", beside=r"(install|miss|without|no)\w* (the )?(kernel|linux).headers"),
+        sure(r"kernel source for this kernel does not seem to be installed"),
+        r"The kernel output path '\S+' does not exist",
+        r"include/generated/autoconf\.h or include/config/auto\.conf (is|are) missing",
     ],
 )
 def headers_missing(
@@ -133,6 +136,8 @@ def headers_missing(
         hint(r"NVML_?ERROR_DRIVER_?NOT_?LOADED|nvml error: driver not loaded|NVML: Driver Not Loaded", without=WSL),
         hint(r"nvml vram init failure: 9\b"),
         hint(r"Failed to (load|initialize) the NVIDIA kernel module"),
+        hint(r"(ERROR_|NVMLError_)DRIVER_?NOT_?LOADED|nvmlInit\S* failed: Driver Not Loaded"),
+        hint(r"NVIDIA driver is not (loaded|running)|/proc/driver/nvidia\S*: no such file"),
     ],
 )
 def module_missing(

@@ -35,8 +35,14 @@ from ._scope import own_driver
         hint(r"\bnouveau (is|was) (still )?the (kernel )?driver in use"),
         hint(r"\bnouveau\b.{0,40} instead of (the )?nvidia"),
         hint(r"\bnouveau (gets|is|was|keeps) (being )?(re)?load"),
-        hint(r"\bnouveau( [0-9a-f:.]+|\d*): *(\w+: )?(fifo|gr|bus|DRM|pmu|disp|timeout|unknown chipset)"),
+        hint(
+            r"\bnouveau( [0-9a-f:.]+|\d*): *(\w+: )?(fifo|gr|bus|DRM|pmu|disp|gsp|timeout|unknown chipset|probe with)"
+        ),
         hint(r"The NVIDIA probe routine was not called for \d+ device"),
+        r"Nouveau can usually be disabled by adding files|while Nouveau is loaded\. Would you like to continue",
+        r"Unable to alter the nouveau modprobe configuration|Please disable Nouveau manually",
+        r"\bnova_core [0-9a-f:.]+: NVIDIA \(Chipset",
+        hint(r"Try unloading the conflicting kernel module"),
     ],
 )
 def nouveau_bound(
@@ -122,6 +128,8 @@ def nouveau_bound(
         hint(r"The NVIDIA probe routine was not called for \d+ device"),
         hint(r"\bvfio-pci\.ids=\S*10de|options vfio-pci ids=\S*10de"),
         hint(r"No devices were found"),
+        r"NVRM: request_mem_region failed for",
+        hint(r"Try unloading the conflicting kernel module"),
     ],
 )
 def other_driver_bound(

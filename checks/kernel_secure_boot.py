@@ -38,6 +38,11 @@ SYMPTOMS = (
         r"\bsecure ?boot\b.{0,60}\b(reject|refus|block|prevent)\w*|disabl\w+ secure ?boot (fixe|solve|help)[ds]",
         beside=r"nvidia",
     ),
+    sure(r"kernel does not trust any key which is capable of verifying the module signature"),
+    r"Failed to sign (precompiled )?kernel module|Failed to sign module '\S*nvidia",
+    r"nvidia-installer cannot sign \S+ without",
+    r"Unable to generate key pair: openssl not found|Failed to link a kernel module for signing",
+    hint(r"target kernel has CONFIG_MODULE_SIG_FORCE set"),
     hint(r"PKCS#7 signature not signed with a trusted key"),
     hint(r"could(n't| not) communicate with the NVIDIA driver", beside=r"secure ?boot"),
 )
@@ -49,6 +54,9 @@ ENROLMENT_SYMPTOMS = (
     hint(r"PKCS#7 signature not signed with a trusted key"),
     hint(r"unsigned module loading is restricted"),
     likely(r"\.(der|pub) is not enrolled", beside=r"nvidia"),
+    r"certificate must be added to a key database which is trusted by your kernel",
+    r"is already in the enrollment request",
+    hint(r"\bMOK\S*\.(der|pub) is not enrolled"),
     likely(
         r"(skipp|missed|ignor|cancel)\w* .{0,25}\bMOK\b|\bMOK\b.{0,25}(skipp|missed|ignor|cancel)",
         beside=r"driver|nvidia",

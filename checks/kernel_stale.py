@@ -34,11 +34,12 @@ from ._versions import Verdict, verdict_on
         "kernel.module-build-failed",
     ],
     symptoms=[
-        sure(r"nvidia-modeset: Version mismatch: nvidia\.ko\(\S+\) nvidia-modeset(\.ko)?\("),
+        sure(r"Version mismatch: nvidia(-modeset)?\.ko\(\S+\) nvidia-(modeset|drm)(\.ko)?\("),
         likely(r"Driver/library version mismatch", beside=REBOOTED),
         likely(r"API mismatch: the client", beside=REBOOTED),
         hint(r"Driver/library version mismatch"),
         hint(r"API mismatch: the client"),
+        r"\bnvidia\w*: (disagrees about version of symbol|Unknown symbol) (?!module_layout)(nv[A-Z_]|rm_|nvidia_)\w+",
     ],
 )
 def module_stale(

@@ -40,6 +40,7 @@ OLD_SYMPTOM = r"error == cudaSuccess \(30 vs\. 0\)|cudaGetDeviceCount returned 3
         likely(r"modprobe nvidia[-_]uvm.{0,15}\b(fix|help|solve|work)", without=UNLOADED),
         hint(r"CUDA_ERROR_UNKNOWN"),
         likely(r"\b(no|without|lacks?|missing) (the )?(module )?nvidia[-_]uvm\b", beside=r"CUDA|cuInit"),
+        r"could not load kernel module nvidia_uvm",
     ],
 )
 def uvm_not_loaded(
@@ -146,6 +147,7 @@ def uvm_hmm(
         hint(AFTER_SLEEP, beside=TROUBLE),
         likely(UNLOADED, beside=r"\bfix|help|solve|work|unknown error"),
         likely(r"\b(error|code|returned|cuInit)\W{1,3}999\b", beside=r"cuda|cuInit"),
+        r"Encountered a global fatal error: NV_ERR|uvm encountered global fatal error",
     ],
 )
 def uvm_wedged(

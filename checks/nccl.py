@@ -26,6 +26,7 @@ _SHARED_MEMORY = r"/dev/shm|No space left on device|shared memory"
         r"undefined symbol: nccl[A-Z]\w+",
         r"symbol nccl\w+,? version \S+ not defined in file libnccl",
         hint(r"NCCL\b.*\bmismatched? (NCCL )?versions?\b|\bNCCL version mismatch"),
+        r"application was compiled with too old version of NCCL",
     ],
 )
 def shadowed(
@@ -102,6 +103,10 @@ def _own(one: FrameworkNccl) -> bool:
         likely(r"ncclUnhandledCudaError", without=r"Cuda failure .*(out of memory|insufficient|no kernel image)"),
         hint(r"Watchdog caught collective operation timeout"),
         hint(r"NCCL WARN Missing \"iommu=pt\""),
+        r"NET/(Socket|IB) ?: no (usable listening |IP )?interface found",
+        r"NCCL WARN .*(NET/IB: Got completion|async fatal event|\[Proxy Service \d+\] Failed)",
+        r"NCCL WARN .*(No transport found for rank|Could not find any local path from gpu)",
+        hint(r"NCCL WARN .*communicator encountered a fatal error"),
     ],
 )
 def init_failed(

@@ -34,7 +34,7 @@ class Clash(NamedTuple):
     symptoms=[
         sure(r"trying to overwrite '[^']+', which is also in package"),
         sure(r"trying to overwrite shared '[^']+', which is different from other instances of package"),
-        sure(r"file \S+ from install of \S+ conflicts with file from package"),
+        sure(r"file \S+ from install of .{1,150} conflicts with file from (package|install of)"),
         likely(r"\bnvidia\S*: \S+ exists in filesystem"),
     ],
 )

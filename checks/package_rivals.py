@@ -29,6 +29,11 @@ from ._surroundings import DEPENDS, ORIGINS, RUNFILE
             r"\.run\b.{0,60}\b(later|then|afterwards|before|also)\b.{0,60}\b(apt|dnf|yum|pacman|zypper)\b",
             beside=r"nvidia",
         ),
+        r"availability or presence of an alternate driver installation",
+        r"installation has been altered since it was originally installed",
+        r"The installed (file|symbolic link) '\S+' (no longer exists|has (a different checksum|target))",
+        r"The symbolic link '\S+' does not (exist|point to)\b.{0,120}necessary for correct operation",
+        r"DKMS kernel modules with version \S+ are already installed for",
     ],
 )
 def runfile_and_packages(

@@ -62,6 +62,11 @@ _OF_NOBODY_ELSE = (
         r"\bi[FUH] +\S*nvidia",
         hint(r"Errors were encountered while processing: \S*(nvidia|dkms)"),
         hint(r"Sub-process /usr/bin/dpkg returned an error code"),
+        r"\(\S*(nvidia|kmod|dkms)\S*\) scriptlet failed",
+        r"Error in \w+ scriptlet in rpm package \S*(nvidia|kmod)",
+        likely(r"command failed to execute correctly", beside=r"nvidia"),
+        likely(r"very bad inconsistent state", beside=r"nvidia|dkms"),
+        r"dpkg-divert: error: .{0,150}\bby (lib)?nvidia",
     ],
 )
 def half_configured(
@@ -164,6 +169,8 @@ def _below(space: FreeSpace, limits: Mapping[str, int]) -> dict[str, int]:
         r"more space needed on the \S+ filesystem",
         r"Partition \S+ too full",
         likely(rf"^{_OF_NOBODY_ELSE}.*\bENOSPC\b", beside=_INSTALLING, without=_OTHERS),
+        r"not enough free disk space|Not enough space left in /",
+        r"will not function properly without some free space in",
     ],
 )
 def disk_full(

@@ -116,7 +116,7 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
     after=["packages.partial-upgrade", "packages.half-configured", "packages.two-branches"],
     symptoms=[
         r"you have held broken packages",
-        r"nvidia\S* : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)",
+        r"(nvidia\S*|\bcuda-\S+|\bcuda) : (Pre)?Depends: \S+( \(.*\))? but .*(installed|installable)",
         likely(r"packages have unmet dependencies", beside=r"nvidia|\bcuda-"),
         likely(r"Unmet dependencies\. Try 'apt", beside=r"nvidia|\bcuda-"),
         likely(r"nothing provides \S*(nvidia|kmod)\S* needed by", beside=r"nvidia"),
@@ -130,6 +130,14 @@ def _arrival(ahead: Sequence[DriverPackage], history: PackageHistory | Unavailab
         ),
         likely(r"failed to prepare transaction \(|unresolvable package conflicts detected", beside=r"nvidia"),
         r"nothing provides .{1,60} needed by .{0,40}\bnvidia-",
+        r"pkgProblemResolver::Resolve generated breaks",
+        r"nvidia\S* : (Conflicts|Breaks): ",
+        hint(r"Package '?\S*(nvidia-(?!container|docker)|cuda-drivers)\S* (has no installation|is not available, but)"),
+        hint(r"Version '\S+' for '\S*(nvidia|cuda)\S*' was not found"),
+        likely(r"cannot install the best (update )?candidate for", beside=r"nvidia|cuda"),
+        r"breaks dependency '[^']+' required by \S*nvidia",
+        r"\bnvidia\S* and \S*nvidia\S* are in conflict",
+        r"\bnvidia\S* conflicts with '?\S*nvidia\S* provided by",
     ],
 )
 def held_or_broken(confinement: Confinement, packages: Packages, system: OperatingSystem) -> Iterator[Finding]:

@@ -34,6 +34,11 @@ _FALLEN_OFF = 79  # as an Xid
         hint(r"NVRM: No NVIDIA GPU found"),
         hint(r"You do not appear to have an NVIDIA GPU"),
         hint(r"No devices were found"),
+        r"NVRM: No NVIDIA PCI devices found|NVIDIA: no NVIDIA devices found",
+        likely(
+            r"Failed to insert module 'nvidia\S*: No such device",
+            without=r"Legacy drivers|already bound|not supported by",
+        ),
     ],
 )
 def no_gpu(
@@ -100,10 +105,17 @@ def no_gpu(
     "pci.bar-unassigned",
     symptoms=[
         sure(r"This PCI I/O region assigned to your NVIDIA device is invalid"),
-        sure(r"BAR\d is 0M @ 0x0"),
+        sure(r"BAR\d is \d+M @ 0x0\b"),
         r"Can't find an IRQ for your NVIDIA card",
         sure(r"The system BIOS may have misconfigured your (GPU|graphics card)"),
         hint(r"BAR \d+\b.{0,60}(can't assign; no space|no space for|failed to assign)", beside=r"nvidia|NVRM"),
+        sure(r"nvidia [0-9a-f:.]+: .{0,40}can't enable device[:;] BAR \d+ .{1,60}not (assigned|claimed)"),
+        r"Failed to re-allocate BAR1|Fatal Error while attempting to resize PCIe BARs",
+        r"\[Plug & Play OS\] should be set to NO|\[Assign IRQ to VGA\] should be set to YES",
+        r"nvidia\b.{0,30}Tried to get IRQ \d+, but another driver",
+        r"No interrupts of any type are available\. Cannot use this GPU",
+        hint(r"NVRM: pci_enable_device failed, aborting"),
+        hint(r"NVRM: No address space to allocate resized BAR1"),
     ],
 )
 def bar_unassigned(gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Unavailable) -> Iterator[Finding]:
@@ -150,13 +162,15 @@ def bar_unassigned(gpus: PciGpus, nvml: Nvml | Unavailable, log: KernelLog | Una
         likely(r"\b(falls?|falling|fell) off (of )?the (pcie? )?bus"),
         # What answers 0xff to everything: gone, or switched off to save power as in laptops.
         likely(r"NVIDIA Corporation .{1,100}\(rev ff\)", without=r"bbswitch|bumblebee|optimus|\bprime|laptop|D3cold"),
-        sure(r"\bXid(?: \([^)]+\)| error| code)?:? ?79\b"),
+        sure(r"\bXid(?: \([^)]+\)| error| code)?[:=]? ?79\b"),
         sure(r"\bGPU is lost\b"),
         sure(r"NVML_ERROR_GPU_IS_LOST|NVMLError_GpuIsLost"),
         r"Unable to determine the device handle for GPU ?[0-9a-fA-F:.]+: (Unknown Error|GPU is lost)",
         r"Unable to determine the device handle for gpu ?.{1,30}: Unknown Error",
         r"nvidia [0-9a-f:.]+: Unable to change power state from D3(cold|hot) to D0",
         hint(r"pciehp: Slot\(\S+\): (Link Down|Card not present)", beside=r"nvidia|NVRM"),
+        r"A GPU crash dump has been created\. If possible, please run",
+        hint(r"Attempting to remove device [0-9a-f:.]+ with non-zero usage count"),
     ],
 )
 def fallen_off_bus(

@@ -26,6 +26,9 @@ _SOLDERED = ("Laptop", "Max-Q", "Mobile")
         r"available PCIe bandwidth, limited by .* PCIe x\d+ link",
         r"(nvidia|pcieport) [0-9a-f:.]+: (AER: )?PCIe Bus Error: severity=\w+.*type=(Physical|Data Link) Layer",
         hint(r"\b(at|only) (PCIe )?(\S+ )?x\d+ (instead|rather) (of|than)"),
+        r"PCIe replays per minute for GPU|host-side PCIe replay violation",
+        r"Bandwidth of GPU \d+ in direction .{1,60} did not exceed",
+        hint(r"\bnvidia [0-9a-f:.]+: (AER: )?(PCIe Bus Error: severity=Uncorrect|can't recover)"),
     ],
 )
 def link_degraded(
@@ -122,7 +125,7 @@ def _number(answer: NvmlGpu | None, field: str) -> int | None:
     symptoms=[
         r"AMD-Vi: Event logged \[IO_PAGE_FAULT",
         r"DMAR: \[DMA (Read|Write)[^]]*\] Request device \[[0-9a-fx:.]+\].*fault",
-        r"P2P is disabled between connected GPUs",
+        r"P2P is disabled between (NVLINK )?connected GPUs",
         r"ACSCtl:.*(ReqRedir|CmpltRedir)\+",
         r"NCCL_P2P_DISABLE=1\b.{0,60}\b(works?|fix\w*|helps?|solv\w*)\b",
         r"\b(works?|fix\w*|helps?|solv\w*|only)\b.{0,40}\bNCCL_P2P_DISABLE=1",

@@ -24,6 +24,9 @@ from ._scope import own_driver
         sure(r"<license_status>Unlicensed"),
         sure(r"CUDA_ERROR_DEVICE_NOT_LICENSED|cudaErrorDeviceNotLicensed|doesn't have (a )?valid Grid license"),
         r"License acquisition failed",
+        r"nvidia-gridd(\[\d+\])?: (?!Failed to open file \S*gridd\.conf).{0,80}"
+        r"(\bfail(ed|ure)\b|\berror\b|expired|not found|unlicensed|unable to|mismatch)",
+        sure(r"does not currently have a valid (vGPU|GRID) license"),
     ],
 )
 def vgpu_unlicensed(

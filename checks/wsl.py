@@ -142,6 +142,7 @@ def _fails(nvml: Nvml | Unavailable, cuda: Cuda | Unavailable) -> bool:
         likely(r"\bno /dev/dxg\b|/dev/dxg\b.{0,20}(No such file|missing|not found|n't exist|not exist)"),
         hint(r"dxgkio_query_adapter_info: Ioctl failed: -2\b(?!2)", without=SMI_TABLE),
         hint(r"libcuda\.so(\.1)?: cannot open shared object file|nvidia-smi: command not found", beside=WSL),
+        r"at WSL driver store paths|failed to find NVIDIA driver store path",
     ],
 )
 def host_too_old(

@@ -151,7 +151,7 @@ def test_log_is_needed_only_where_a_gpu_is_silent() -> None:
         ("rm_init_adapter failed, device minor number 0", [START]),
         ("No devices were found", ["driver.open-module-required", START, "pci.no-gpu"]),
         ("Direct firmware load for nvidia/550.163.01/gsp_ga10x.bin failed with error -2", [GSP]),
-        ("RmInitAdapter: Cannot initialize GSP firmware RM", [GSP]),
+        ("RmInitAdapter: Cannot initialize GSP firmware RM", [START]),
     ],
 )
 def test_message_belongs_to(message: str, checks: list[str]) -> None:

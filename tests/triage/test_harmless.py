@@ -18,6 +18,11 @@ from gpudoctor.triage.judge import triage
         "misc dxg: dxgk: dxgkio_query_adapter_info: Ioctl failed: -22",
         "OSError: [Errno 28] No space left on device: '/data/last.pt'",
         "failed to register layer: write /usr/lib/x86_64-linux-gnu/libcudnn.so.9: no space left on device",
+        "NVRM: Persistence mode is deprecated and will be removed in a future release. Please use",
+        "NVRM: Failed to load gsp_log_*.bin, no GSP-RM logs will be printed (non-fatal)",
+        "WARNING: infoROM is corrupted at gpu 0000:01:00.0",
+        "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 12028, Non-fatal, Link 29 egress non-posted PRIV error",
+        'level=warning msg="Could not locate /nvidia_drv.so: pattern /nvidia_drv.so not found"',
     ],
 )
 def test_it_is_named_as_harmless_and_nothing_else(message: str) -> None:
