@@ -29,6 +29,7 @@ DESKTOP = r"docker[ -]desktop|desktop-linux"
 AFTER_SLEEP = (
     r"\b(after|since|from|following) (\w+ ){0,3}(resum\w+|suspen\w+|sleep\w*|hibernat\w+|standby|waking|wake)\b"
     r"|\bwak(es|ing) up\b|\bwoke up\b|\buntil (\w+ ){0,4}(suspend|sleep)"
+    r"|\b(as soon as|once|when|whenever|every time) (\w+ ){0,3}(suspend|hibernate)|\bput\w* (\w+ ){0,3}to sleep\b"
 )
 ASLEEP = rf"{AFTER_SLEEP}|\bPM: (suspend|hibernation) (entry|exit)"
 TROUBLE = (

@@ -126,6 +126,7 @@ def forward_compat_mismatch(
         sure(r"CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|cudaErrorCompatNotSupportedOnDevice"),
         sure(r"cuInit\(\)\s*=\s*804\b"),
         r"\b(init failure|cuInit)\W.{0,30}\b804\b",
+        likely(r"\b(failed|returned|exited) (with )?(\w+ )?(error|code|status):? ?\(?804\b", beside=r"cuda"),
     ],
 )
 def forward_compat_unsupported(

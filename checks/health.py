@@ -2,7 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from gpudoctor import Evidence, Finding, NotApplicable, NotRunning, Severity, Unavailable, Undecided, check, hint, sure
+from gpudoctor import (
+    Evidence,
+    Finding,
+    NotApplicable,
+    NotRunning,
+    Severity,
+    Unavailable,
+    Undecided,
+    check,
+    hint,
+    likely,
+    sure,
+)
 from gpudoctor.facts.answers import Nvml
 from gpudoctor.facts.pci import PciGpus
 from gpudoctor.facts.system import Confinement
@@ -10,6 +22,7 @@ from gpudoctor.facts.xids import Xid, Xids
 from gpudoctor.knowledge.xid import action_words, known_xid
 
 from ._health import GSP, LINKS, TOLD_ELSEWHERE, lines_of, numbered, of_program, reported, watched
+from ._surroundings import AFTER_SLEEP
 
 _GRAVE = frozenset(("RESET_GPU", "RESTART_BM", "RESTART_VM"))
 _GONE = ("health.fallen-off-bus", "driver.rm-init-failed")
@@ -204,7 +217,7 @@ def other_xid(
         r"an illegal memory access was encountered",
         r"CUDA_ERROR_(ILLEGAL_ADDRESS|LAUNCH_FAILED|MISALIGNED_ADDRESS|ILLEGAL_INSTRUCTION|ASSERT)",
         r"cudaError(IllegalAddress|LaunchFailure|MisalignedAddress|IllegalInstruction)\b",
-        r"unspecified launch failure",
+        likely(r"unspecified launch failure", without=AFTER_SLEEP),
         hint(r"CUDA error:? (misaligned address|an illegal instruction was encountered|hardware stack error)"),
         hint(r"Illegal address in CUDA queue"),
         hint(r"device-side assert triggered", without=r"Assertion `"),  # which says what is wrong in the program

@@ -65,6 +65,7 @@ def thermal_throttle(nvml: Nvml, gpus: PciGpus | Unavailable, confinement: Confi
         r"HwPowerBrakeSlowdown",
         r"\bclocks? (event|throttling) due to power violation",
         hint(r"HW Slowdown\s*: Active"),
+        hint(r"\b(SW|Software) Power Cap is Active"),  # in prose: a busy GPU has ": Active"
         r"did not reach desired power minimum|Enforced power limit on GPU \d+ set to .{1,20} too low",
     ],
 )

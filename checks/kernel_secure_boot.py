@@ -38,6 +38,11 @@ SYMPTOMS = (
         r"\bsecure ?boot\b.{0,60}\b(reject|refus|block|prevent)\w*|disabl\w+ secure ?boot (fixe|solve|help)[ds]",
         beside=r"nvidia",
     ),
+    likely(
+        r"\b(driver|module)s? (can ?not|can't|won't|will not|do(es)?( not|n't)|fails? to) (be )?load\w*"
+        r".{0,30}\bsecure ?boot",
+        beside=r"nvidia",
+    ),
     sure(r"kernel does not trust any key which is capable of verifying the module signature"),
     r"Failed to sign (precompiled )?kernel module|Failed to sign module '\S*nvidia",
     r"nvidia-installer cannot sign \S+ without",

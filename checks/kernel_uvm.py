@@ -141,6 +141,7 @@ def uvm_hmm(
         r"(cuda runtime error \(30\)|error=30) : unknown error|cudaGetDevice\(\) failed\. Status: unknown error",
         r"failed to initialize CUDA: unknown error|initialization error: cuda error: unknown error",
         likely(OLD_SYMPTOM, beside=ASLEEP),
+        likely(r"unspecified launch failure", beside=AFTER_SLEEP),
         hint(OLD_SYMPTOM),
         hint(r"CUDA_ERROR_UNKNOWN|cudaErrorUnknown|CUDA error: unknown error"),
         hint(r"cudaGetDeviceCount returned 3\b|cudaErrorInitializationError"),

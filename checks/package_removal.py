@@ -30,6 +30,7 @@ from ._surroundings import CONTAINER, NO_MODULE, REMOVAL
         likely(r"nvidia-smi: (command )?not found", beside=r"\brc (nvidia|libnvidia|xserver-xorg-video-nvidia)"),
         r"\bRemoving nvidia-(driver|dkms|kernel|open)\S* \(",
         likely(r"\bauto-?remove\b.{0,20}\b(removed|deleted|uninstalled|took)\b.{0,20}\bnvidia"),
+        likely(r"\b(auto-?remove|purge)\b.{0,200}\bnvidia\b.{0,300}\bllvmpipe\b"),
         hint(r"nvidia-smi: (command )?not found", without=CONTAINER),
         hint(r"[Cc]ommand 'nvidia-smi' not found"),
     ],

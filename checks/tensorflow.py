@@ -136,7 +136,7 @@ def _no_extra(build: FrameworkBuild) -> str:
         sure(r"TensorFlow was not built with CUDA kernel binaries compatible with compute capability"),
         sure(r"CUDA kernels will be jit-compiled from PTX"),
         sure(r"The minimum required Cuda capability is \d"),
-        likely(r"failed with 'CUDA_ERROR_INVALID_(HANDLE|PTX)'", beside=r"tensorflow|keras|tf\."),
+        likely(r"failed with 'CUDA_ERROR_INVALID_(HANDLE|PTX)'", beside=r"tensorflow|keras|\btf(\.|[ =-]*\d)"),
     ],
 )
 def no_kernels_for_gpu(

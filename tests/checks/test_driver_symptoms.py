@@ -381,6 +381,22 @@ TEXTS = [
         "run-parts: /etc/kernel/postinst.d/zz-kernelstub exited with return code 1\n"
         "dpkg: error processing package linux-image-6.16.3-76061603-generic (--configure):",
     ),
+    ("kernel.secure-boot-blocks-module", "since I turned it on the nvidia driver does not load because of Secure Boot"),
+    ("packages.driver-removed", "ran apt autoremove, it took nvidia packages along, and now glxinfo says llvmpipe"),
+    (
+        "cuda.forward-compat-unsupported",
+        "CUDA Version: 12.4 on a GTX 1080, and cudaGetDeviceCount() failed with error 804",
+    ),
+    (
+        "tensorflow.no-kernels-for-gpu",
+        "tf 2.20, RTX 5090\n'cuModuleLoadData(&module, data)' failed with 'CUDA_ERROR_INVALID_PTX'",
+    ),
+    (
+        "kernel.uvm-wedged",
+        "whenever I suspend the laptop: RuntimeError: CUDA error: unspecified launch failure",
+    ),
+    ("health.application-xid", "RuntimeError: CUDA error: unspecified launch failure"),
+    ("health.power-throttle", "the clock drops, and SW Power Cap is Active at 240 W of 400"),
     (
         "container.shared-memory-small",
         "torch.multiprocessing: unable to write to file </torch_1_2>: No space left on device (28)",
