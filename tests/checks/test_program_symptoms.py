@@ -200,7 +200,7 @@ MESSAGES = [
     ),
     (
         "python.no-wheel",
-        "error: Distribution `triton==3.1.0 @ registry+https://pypi.org/simple` can't be installed because it",
+        "error: Distribution `triton==3.1.0 @ registry+https://index.example/simple` can't be installed because it",
     ),
     (
         "python.pin-broken",
