@@ -7,6 +7,7 @@ from typing import NamedTuple
 from gpudoctor.findings import Check
 
 HEADINGS = ("What", "Proof", "Repair", "Reference")
+_WAYS = 2  # of saying one symptom: more are its variants
 
 
 class Part(NamedTuple):
@@ -33,7 +34,20 @@ def part(check: Check, heading: str) -> str:
 
 
 def messages(check: Check) -> tuple[str, ...]:
-    """The messages that users see, as one would say them: "GPU(s)" for the pattern "GPU\\(s\\)"; each once."""
+    """The messages that users see, of each symptom two ways to say it; N is a number, X a word, … anything."""
+    from gpudoctor.spoken_messages import spoken  # here for start-up
+
+    said: dict[str, None] = {}
+    for pattern in check.symptoms:
+        try:
+            said |= dict.fromkeys(spoken(pattern)[:_WAYS])
+        except ValueError:  # a plugin's own: what its author wrote is better than nothing
+            said[pattern] = None
+    return tuple(said)
+
+
+def patterns(check: Check) -> tuple[str, ...]:
+    """What is looked for, each once, without backslashes that say nothing: "GPU(s)" for "GPU\\(s\\)"."""
     return tuple(dict.fromkeys(re.sub(r"\\([^\w\s])", r"\1", pattern) for pattern in check.symptoms))
 
 

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from spoken_messages import spoken
-
-from gpudoctor.explanation import HEADINGS, messages, parts
+from gpudoctor.explanation import HEADINGS, parts, patterns
 from gpudoctor.findings import Check
 from gpudoctor.registry import registry
 from gpudoctor.repair import fixes_for
+from gpudoctor.spoken_messages import spoken
 from gpudoctor.symptoms import Tells
 
 DOMAINS = {
@@ -88,7 +87,7 @@ def check_page(check: Check) -> str:
     lines += fixes or ["None that a machine could carry out."]
     if said:
         lines += ["", "## Patterns", "", "What `gpudoctor explain` and `gpudoctor triage` look for:", ""]
-        lines += block(messages(check))
+        lines += block(patterns(check))
     return "\n".join([*lines, ""])
 
 

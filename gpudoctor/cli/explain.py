@@ -61,6 +61,9 @@ def _in_order(done: Triage) -> list[Check]:
     return [registry.checks[id] for id in ordered]
 
 
+_MESSAGES = "Messages (N is a number, X a word, … anything)"
+
+
 def _print_page(check: Check) -> None:
     from rich.padding import Padding
     from rich.text import Text
@@ -77,7 +80,7 @@ def _print_page(check: Check) -> None:
     rows = (
         ("Severity", check.severity.name.lower()),
         ("Explained by", ", ".join(check.after)),
-        ("Messages", "\n".join(messages(check)) or f"none: {check.no_symptom}"),
+        (_MESSAGES if check.symptoms else "Messages", "\n".join(messages(check)) or f"none: {check.no_symptom}"),
         ("Fixes", ", ".join(fixes_for(check.id)) or "none that a machine could carry out"),
     )
     for heading, text in rows:

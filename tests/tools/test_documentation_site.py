@@ -15,12 +15,12 @@ import pytest
 from documented import TREE
 from justhtml import JustHTML
 from playwright.sync_api import sync_playwright
-from spoken_messages import spoken
 
-from gpudoctor.explanation import messages, parts
+from gpudoctor.explanation import parts, patterns
 from gpudoctor.findings import Check
 from gpudoctor.registry import load_plugins, registry
 from gpudoctor.repair import fixes_for
+from gpudoctor.spoken_messages import spoken
 
 pytestmark = pytest.mark.slow
 
@@ -58,10 +58,10 @@ def test_every_check_has_a_page_with_all_that_explain_tells(site: Path, pages: d
         assert words(page.query("title")[0]).startswith(title)
         shown = page.query("article pre")
         assert len(shown) == (2 if check.symptoms else 0)
-        for node, rows in zip(shown, (said_by(check), messages(check)), strict=False):
+        for node, rows in zip(shown, (said_by(check), patterns(check)), strict=False):
             assert node.to_text(separator="", strip=False).splitlines() == [*rows], check.id
         article = words(page.query("article")[0])
-        for told in (*parts(check), *([] if messages(check) else [(None, check.no_symptom)])):
+        for told in (*parts(check), *([] if patterns(check) else [(None, check.no_symptom)])):
             assert told[1].replace("`", "") in article, check.id
         for other in (*check.after, *fixes_for(check.id), check.severity.name.lower()):
             assert other in article, check.id

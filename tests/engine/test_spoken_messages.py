@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from spoken_messages import Letters, spoken
 
 from gpudoctor.registry import load_plugins, registry
+from gpudoctor.spoken_messages import Letters, spoken
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from gpudoctor.registry import load_plugins, registry
         (r"libcudnn(_\w+)?\.so[.\d]*: cannot open", ["libcudnn.so: cannot open"]),
         (r"double.bit '[^']+'", ["double bit 'X'"]),
         (r"cu1[0-2]|cu9", ["cu10", "cu9"]),
+        (r"drivers? ?(and|/) ?library", ["driver and library", "driver / library"]),
     ],
 )
 def test_a_pattern_is_said_as_its_messages(pattern: str, said: list[str]) -> None:

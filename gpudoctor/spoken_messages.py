@@ -24,7 +24,10 @@ AS_SHOWN = Letters()
 
 
 def spoken(pattern: str, letters: Letters = AS_SHOWN) -> list[str]:
-    """Messages that the pattern matches, each alternative once, without what may be missing."""
+    """Messages that the pattern matches, each alternative once, without what may be missing.
+
+    Raises ValueError for a construct of regular expressions that none of our checks has.
+    """
     found = [" ".join(one.split()) for one in _ways(parse(pattern), letters)]
     gap = letters.anything.strip()
     return list(dict.fromkeys(re.sub(rf"{gap}( {gap})+", gap, one) if gap else one for one in found))
@@ -53,7 +56,7 @@ def _pieces(kind: str, what: Any, letters: Letters) -> list[str]:
             if [str(one) for one, _ in repeated] == ["ANY"] and most > 1:
                 return [letters.anything]
             once = _ways(repeated, letters)
-            if not least and (most == 1 or once != [" "]):
+            if not least and once != [" "]:  # a blank that may be missing mostly stands there
                 return [""]
             standing_for_all = {" ", *letters} - set("0123456789")  # where a digit is told as one, all are told
             return [one if one in standing_for_all else one * least for one in once]
@@ -65,7 +68,7 @@ def _pieces(kind: str, what: Any, letters: Letters) -> list[str]:
             return [way for branch in what[1] for way in _ways(branch, letters)][:MOST]
         case "AT" | "ASSERT" | "ASSERT_NOT":  # edges, and what stands around
             return [""]
-    raise ValueError(f"{kind} in a pattern: tools/spoken_messages.py does not know how to say that")
+    raise ValueError(f"{kind} in a pattern: gpudoctor/spoken_messages.py does not know how to say that")
 
 
 def _one_of(choices: Sequence[tuple[str, Any]], letters: Letters) -> str:
