@@ -197,6 +197,7 @@ def _import(name: str) -> None:
         registry.broken[name] = BrokenPlugin(name, f"{type(error).__name__}: {error}")
 
 
+@cache
 def _modules_of(package: str) -> list[str]:
     """The public modules of a package that was imported, without importing pkgutil for it."""
     _import(package)
