@@ -62,8 +62,8 @@ PARSERS = (
     Parser("facts.runfile_head", "read_head", data=True),
     Parser("preflight.simulation", "read_simulation", ("a text",), ("preflight.transaction:NoTransaction",)),
     Parser("preflight.apt_hook", "parse_pre_install_pkgs", errors=("preflight.transaction:NoTransaction",)),
-    Parser("pep440", "parse_version"),
-    Parser("pep508", "parse_requirement"),
+    Parser("python.pep440", "parse_version"),
+    Parser("python.pep508", "parse_requirement"),
     Parser("triage.judge", "triage"),
 )
 
