@@ -102,7 +102,6 @@ def version_mismatch(
         r"Fabric State is (?!Completed)\w|Ensure (that the )?Fabric ?Manager is running",
         r"Fabric Manager \(Cluster UUID: .{1,100}\): (?!Completed)\w",
         r"\bcuInit\S* (failed|returned)\D{0,20}802\b",
-        r"Failed to bind NVLink SHARP \(NVLS\) Multicast memory",
         r"Failed to start nvidia-fabricmanager",
         hint(r"MNNVL \(cliqueSize \d+\) is available but not working"),
         hint(r"Job for nvidia-fabricmanager\.service failed"),
