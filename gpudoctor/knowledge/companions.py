@@ -86,11 +86,6 @@ def releases_for_torch(package: str, torch: str) -> tuple[str, ...]:
     )
 
 
-def pinning_packages() -> tuple[str, ...]:
-    """The packages of the table that pin something of torch's family."""
-    return tuple(dict.fromkeys(name for name, _, _ in load_table("companions")["pins"]))
-
-
 def xformers_build(version: str) -> XformersBuild | None:
     """What an xformers release was compiled with; None: unknown."""
     for release, torch, cuda in load_table("companions")["xformers"]:
