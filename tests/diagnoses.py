@@ -11,6 +11,7 @@ from gpudoctor.host import Host
 from gpudoctor.registry import Facts, load_plugins, registry
 from gpudoctor.repair import Phase, Plan, Step, make_plan
 from gpudoctor.reports.text import as_text
+from gpudoctor.triage.judge import triage
 
 
 class Diagnosis(NamedTuple):
@@ -78,3 +79,8 @@ def diagnosed(host: Host) -> Diagnosis:
         assert ranked.finding.remedy
         assert all(evidence.value for evidence in ranked.finding.evidence), ranked.finding.evidence
     return Diagnosis(report, plan, as_text(report, facts, 1, colour=False))
+
+
+def told(text: str) -> list[str]:
+    """Ids of what is wrong by a pasted text, the most certain first."""
+    return [ranked.check.id for ranked in triage(text).report.findings if ranked.severity > Severity.INFO]

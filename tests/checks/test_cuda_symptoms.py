@@ -1,9 +1,7 @@
 """Texts about nvcc, its host compiler, and programs that were built for another GPU or driver: what each is told."""
 
 import pytest
-
-from gpudoctor.findings import Severity
-from gpudoctor.triage.judge import triage
+from diagnoses import told
 
 TEXTS = [
     ("cuda.host-compiler-too-new", "#error -- unsupported GNU version! gcc 4.7 and up are not supported!"),
@@ -43,10 +41,6 @@ HEALTHY = [
     '/usr/include/c++/11/bits/stl_pair.h(460): error: no instance of constructor "Point" matches the argument',
     "/usr/include/c++/11/type_traits:1406:12: error: no type named 'type' in 'struct std::enable_if<false, void>'",
 ]
-
-
-def told(text: str) -> list[str]:
-    return [one.check.id for one in triage(text).report.findings if one.severity >= Severity.WARNING]
 
 
 @pytest.mark.parametrize(("first", "text"), TEXTS)

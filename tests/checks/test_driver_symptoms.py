@@ -1,9 +1,7 @@
 """Texts about driver, packages, GPUs and containers as people paste them: what each is told first."""
 
 import pytest
-
-from gpudoctor.findings import Severity
-from gpudoctor.triage.judge import triage
+from diagnoses import told
 
 TEXTS = [
     ("health.fallen-off-bus", "1c:00.0 VGA compatible controller: NVIDIA Corporation TU102GL [RTX 6000] (rev ff)"),
@@ -707,10 +705,6 @@ HEALTHY = [
     "nvidia-smi in the pod works fine",
     "After resuming from suspend everything works, torch 2.5 cuda True",
 ]
-
-
-def told(text: str) -> list[str]:
-    return [one.check.id for one in triage(text).report.findings if one.severity >= Severity.WARNING]
 
 
 @pytest.mark.parametrize(("first", "text"), TEXTS)

@@ -1,9 +1,7 @@
 """Texts about GPUs that are ill, slow, or not let go of: what each is told first."""
 
 import pytest
-
-from gpudoctor.findings import Severity
-from gpudoctor.triage.judge import triage
+from diagnoses import told
 
 TEXTS = [
     # What DCGM's health watches and its diagnostic say.
@@ -71,10 +69,6 @@ HEALTHY = [
     "OSError: [Errno 28] No space left on device: /home/u/.cache/huggingface/hub/tmp123",
     "the game was thrown off the bus routes of the map",
 ]
-
-
-def told(text: str) -> list[str]:
-    return [one.check.id for one in triage(text).report.findings if one.severity >= Severity.WARNING]
 
 
 @pytest.mark.parametrize(("first", "text"), TEXTS)

@@ -1,9 +1,7 @@
 """What frameworks and build tools print, as their sources have it: each message leads to the check that it proves."""
 
 import pytest
-
-from gpudoctor.findings import Severity
-from gpudoctor.triage.judge import triage
+from diagnoses import told
 
 MESSAGES = [
     (
@@ -288,10 +286,6 @@ HARMLESS = [
     "NCCL WARN Failed to open libibverbs.so[.1]",
     "RuntimeError: Could not run 'quantized::linear' with arguments from the 'CUDA' backend.",
 ]
-
-
-def told(text: str) -> list[str]:
-    return [one.check.id for one in triage(text).report.findings if one.severity >= Severity.WARNING]
 
 
 @pytest.mark.parametrize(("check", "message"), MESSAGES)

@@ -1,9 +1,7 @@
 """Sentences as the sources of drivers, installers, package managers and container tools have them."""
 
 import pytest
-
-from gpudoctor.findings import Severity
-from gpudoctor.triage.judge import triage
+from diagnoses import told
 
 TEXTS = [
     (
@@ -184,10 +182,6 @@ HEALTHY = [
     "GPU 0: Fabric State is Completed (3).",
     "gres/gpu count reported lower than configured (0 < 8)",
 ]
-
-
-def told(text: str) -> list[str]:
-    return [one.check.id for one in triage(text).report.findings if one.severity >= Severity.WARNING]
 
 
 @pytest.mark.parametrize(("first", "text"), TEXTS)
